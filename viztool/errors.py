@@ -1,0 +1,17 @@
+"""The errors viztool raises on purpose: one line that says what is wrong and what to do."""
+
+
+class ViztoolError(Exception):
+    """Base of every error that viztool raises on purpose."""
+
+
+class ImageError(ViztoolError):
+    """A picture cannot be read or written."""
+
+
+class LayerError(ViztoolError):
+    """A layer is unknown, never ran, was overwritten, or has no map to draw."""
+
+
+class ModelError(ViztoolError):
+    """A network cannot be found, built, loaded, or run on this input."""

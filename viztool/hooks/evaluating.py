@@ -1,0 +1,25 @@
+"""Look at a network in evaluation mode, and give it back in the mode it was in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from torch import nn
+
+
+@contextmanager
+def evaluating(net: nn.Module) -> Iterator[None]:
+    """Every layer in evaluation mode inside the block, and afterwards each in its own former mode.
+
+    In training mode a look would change batch-norm statistics and draw dropout masks. The flags are
+    set one by one: `train()` may be overridden, and some layers may be frozen in another mode.
+    """
+    modes = [(module, module.training) for module in net.modules()]
+    try:
+        for module, _ in modes:
+            module.training = False
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training

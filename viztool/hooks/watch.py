@@ -1,0 +1,95 @@
+"""Call back when layers start and finish, and leave the network as it was."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import torch
+from torch import nn
+
+from viztool.hooks.naming import require_hookable
+
+Enter = Callable[[str, nn.Module, tuple[Any, ...], dict[str, Any]], None]
+Exit = Callable[[str, nn.Module, Any], Any]
+
+
+@contextmanager
+def watch(layers: Mapping[str, nn.Module], *, enter: Enter | None = None, exit: Exit | None = None) -> Iterator[None]:
+    """Call `enter(name, module, args, kwargs)` before and `exit(name, module, output)` after each layer.
+
+    What `exit` returns, unless None, takes the place of the layer's output for the rest of the
+    network. Of a module with several names the first is used. Only calls of the thread that opened
+    the block count, and only those of a forward: when activation checkpointing runs a layer once more
+    inside a backward, that is the same call again. Compiled networks run eagerly inside the block.
+    All hooks are gone when it ends, whatever happened.
+    """
+    owner = threading.get_ident()
+    with ExitStack() as stack:
+        stack.enter_context(_eager())
+        seen: set[int] = set()
+        for name, module in layers.items():
+            if id(module) in seen:
+                continue
+            seen.add(id(module))
+            require_hookable(name, module)
+            if enter is not None:
+                before = module.register_forward_pre_hook(_pre_hook(name, enter, owner), with_kwargs=True)
+                stack.callback(before.remove)
+            if exit is not None:
+                after = module.register_forward_hook(_post_hook(name, exit, owner))
+                stack.callback(after.remove)
+        yield
+
+
+def _counts(owner: int) -> bool:
+    return threading.get_ident() == owner and torch._C._current_graph_task_id() == -1
+
+
+def _pre_hook(name: str, enter: Enter, owner: int) -> Callable[..., None]:
+    def hook(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        if _counts(owner):
+            enter(name, module, args, kwargs)
+
+    return hook
+
+
+def _post_hook(name: str, exit: Exit, owner: int) -> Callable[..., Any]:
+    def hook(module: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
+        return exit(name, module, output) if _counts(owner) else None
+
+    return hook
+
+
+_lock = threading.Lock()
+_open_blocks = 0
+_stance: Any = None
+
+
+@contextmanager
+def _eager() -> Iterator[None]:
+    """Compiled code runs eagerly inside: hooks that are added after compilation never fire in it.
+
+    The stance is one per process, so blocks that overlap in several threads share it: the first
+    sets it and the last puts it back. Without torch._dynamo in memory, nothing can be compiled.
+    """
+    global _open_blocks, _stance
+    if "torch._dynamo" not in sys.modules:
+        yield
+        return
+    with _lock:
+        if _open_blocks == 0:
+            _stance = torch.compiler.set_stance("force_eager")
+            _stance.__enter__()
+        _open_blocks += 1
+    try:
+        yield
+    finally:
+        with _lock:
+            _open_blocks -= 1
+            if _open_blocks == 0:
+                _stance.__exit__(None, None, None)
+                _stance = None
