@@ -1,0 +1,128 @@
+"""What a capture holds: each layer's outputs, call by call, and the gradients at them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+from viztool.errors import LayerError
+from viztool.hooks.select import nearest
+from viztool.hooks.tree import map_tensors, tensors_in
+
+
+@dataclass(eq=False)
+class GradientAt:
+    """The place of one tensor's gradient, filled when a backward pass arrives there."""
+
+    gradient: Tensor | None = None
+
+
+@dataclass(eq=False)
+class Call:
+    """One call of one layer. `gradients` has the form of the output, a GradientAt for each tensor."""
+
+    output: Any
+    gradients: Any = None
+    shared: tuple[Tensor, ...] = ()
+    """What the network can still overwrite, as it shares memory with it."""
+
+    def __post_init__(self) -> None:
+        self._versions = self._current_versions()
+
+    def overwritten(self) -> bool:
+        return self._versions != self._current_versions()
+
+    def _current_versions(self) -> tuple[int, ...]:
+        # Every in-place operation moves the version counter of its tensor and of all views of it.
+        return tuple(tensor._version for tensor in self.shared)
+
+
+class Activations:
+    """The outputs of captured layers: `acts["layer4"]`, in the order in which the layers ran.
+
+    `acts.layers` are the names that have fired, in execution order (a layer ends after those inside it).
+    Reading raises LayerError where the tensor is not what the layer put out.
+    """
+
+    def __init__(self) -> None:
+        self._calls: dict[str, list[Call]] = {}
+        self.stopped_at: str | None = None
+        """The layer after which `stop=True` ended the forward: later calls, of any layer, did not run."""
+
+    @property
+    def layers(self) -> list[str]:
+        return list(self._calls)
+
+    def __getitem__(self, layer: str) -> Any:
+        """The output of the layer's last call."""
+        return self._read(layer, self._of(layer)[-1])
+
+    def calls(self, layer: str) -> list[Any]:
+        """The outputs of every call of the layer, in order."""
+        return [self._read(layer, call) for call in self._of(layer)]
+
+    def grad(self, layer: str, call: int = -1) -> Any:
+        """The gradient at the output of one call of the layer (the last), from the latest backward pass.
+
+        It has the form of the output; in a tuple or dict, None stands where no gradient arrived.
+        Raises LayerError if none did.
+        """
+        calls = self._of(layer)
+        if not -len(calls) <= call < len(calls):
+            raise LayerError(f"layer {layer!r} ran {len(calls)} times in this capture; there is no call {call}")
+        places = calls[call].gradients
+        if places is None:
+            raise LayerError(f"no gradients are kept for layer {layer!r}; capture it with grads=True")
+        gradients: list[Tensor | None] = []
+
+        def read(place: GradientAt) -> Tensor | None:
+            gradients.append(place.gradient)
+            return place.gradient
+
+        form = map_tensors(read, places, GradientAt)
+        if all(gradient is None for gradient in gradients):
+            raise LayerError(
+                f"no gradient has reached layer {layer!r}; call backward() on something that depends on it"
+            )
+        return form
+
+    def add(self, layer: str, call: Call) -> None:
+        self._calls.setdefault(layer, []).append(call)
+
+    def drop(self, layer: str) -> None:
+        del self._calls[layer]
+
+    def __contains__(self, layer: object) -> bool:
+        return layer in self._calls
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._calls)
+
+    def __len__(self) -> int:
+        return len(self._calls)
+
+    def __repr__(self) -> str:
+        shapes = {
+            layer: [tuple(tensor.shape) for tensor in tensors_in(calls[-1].output)]
+            for layer, calls in self._calls.items()
+        }
+        return f"Activations({shapes})"
+
+    def _of(self, layer: str) -> list[Call]:
+        if layer not in self._calls:
+            close = nearest(layer, self._calls) or list(self._calls)[:3]
+            hint = f"captured: {', '.join(close)}" if close else "nothing has been captured yet"
+            raise LayerError(f"layer {layer!r} is not in this capture; {hint}")
+        return self._calls[layer]
+
+    @staticmethod
+    def _read(layer: str, call: Call) -> Any:
+        if call.overwritten():
+            raise LayerError(
+                f"the output of layer {layer!r} was overwritten in place after it was captured; "
+                "capture it with copy=True, and clone it before you change it"
+            )
+        return call.output

@@ -1,0 +1,70 @@
+"""Where the picture is in an activation: (N, C, H, W), channels last, or tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import lru_cache
+from math import ceil, inf, log
+
+from torch import Tensor
+
+Size = tuple[int, int]
+
+_MOST_PREFIX_TOKENS = 16  # class, distillation and register tokens stand before the patches
+
+
+def to_maps(activation: Tensor, batch: int, input_size: Size) -> Tensor | None:
+    """The activation as maps (N, C, H, W), a view where that is possible; None if it holds no map.
+
+    activation: (N, C, H, W); (N, H, W, C); or tokens (N, T, D), row by row, with up to 16 others before
+    them. batch, input_size: N and (H, W) of the network's input, to which the map's sides are in
+    proportion: that tells channels from sides. Where both readings fit, the channels come second.
+    """
+    shape = tuple(activation.shape)
+    size = map_size(shape, batch, input_size)
+    if size is None:
+        return None
+    if len(shape) == 3:
+        h, w = size
+        return activation[:, shape[1] - h * w :].transpose(1, 2).view(batch, shape[2], h, w)
+    return activation if _channels_second(shape, input_size) else activation.permute(0, 3, 1, 2)
+
+
+def map_size(shape: tuple[int, ...], batch: int, input_size: Size) -> Size | None:
+    """(H, W) of the maps in an activation of this shape, or None; see `to_maps`."""
+    if not shape or shape[0] != batch:
+        return None
+    if len(shape) == 4:
+        return (shape[2], shape[3]) if _channels_second(shape, input_size) else (shape[1], shape[2])
+    if len(shape) == 3:
+        return _token_grid(shape[1], input_size)
+    return None
+
+
+def _channels_second(shape: tuple[int, ...], input_size: Size) -> bool:
+    return distortion((shape[2], shape[3]), input_size) <= distortion((shape[1], shape[2]), input_size)
+
+
+def distortion(sides: Size, input_size: Size) -> float:
+    """How far the proportions of `sides` are from those of the input: |log ratio|."""
+    if min(sides) == 0:
+        return inf
+    return abs(log(sides[0] / sides[1]) - log(input_size[0] / input_size[1]))
+
+
+@lru_cache(maxsize=256)
+def _token_grid(tokens: int, input_size: Size) -> Size | None:
+    """The grid of square patches that makes this many tokens, with the fewest before it."""
+    grids = {h * w: (h, w) for h, w in _grids(input_size)}
+    for prefix in range(min(_MOST_PREFIX_TOKENS, tokens - 1) + 1):
+        if tokens - prefix in grids:
+            return grids[tokens - prefix]
+    return None
+
+
+def _grids(input_size: Size) -> Iterator[Size]:
+    h, w = input_size
+    for patch in range(max(input_size), 0, -1):
+        yield ceil(h / patch), ceil(w / patch)
+        if h >= patch and w >= patch:
+            yield h // patch, w // patch
