@@ -1,0 +1,211 @@
+"""A contact sheet: the photo and what the network says of it, then one band of maps per layer."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from viztool.render.colormaps import Picture, color_bar
+from viztool.render.text import (
+    BODY,
+    GREY,
+    HEADING,
+    INK,
+    RULE,
+    SMALL,
+    TINY,
+    TITLE,
+    Color,
+    draw_text,
+    fit,
+    text_width,
+    wrap,
+)
+from viztool.render.tiles import Tile, draw_tile
+
+_WIDTH = 1340
+_MARGIN = 40
+_LEGEND = 252  # the column of words at the left of each band
+_MANY = 64  # tiles; beyond them, smaller ones
+_SIDE = 112  # a multiple of 7, 14, 28, 56 and 112, the sides of most networks' maps
+_BAR = (168, 9)
+_LONGEST = 6.0  # height : width of a tile at most; longer inputs are drawn shorter
+_PHOTO = (216, 324)  # the most it may take, height × width
+_NOTES = 300
+_WORDS = 560
+_LINE = 19
+_TRACK = (238, 240, 242)
+
+
+@dataclass(frozen=True)
+class Header:
+    """photo: any size. seen: (top, left, bottom, right) in it, the part that the network is given."""
+
+    title: str
+    subtitle: str
+    photo: Picture
+    seen: tuple[float, float, float, float] | None
+    predictions: Sequence[tuple[str, float]]
+    notes: Sequence[str]
+    verdict: str = ""
+
+
+@dataclass(frozen=True)
+class Band:
+    """One layer. bar: what stands under the left end, the middle and the right end of its colour bar."""
+
+    name: str
+    lines: Sequence[str]
+    tiles: Sequence[Tile]
+    signed: bool
+    bar: tuple[str, str, str]
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """aspect: height / width of the network's input. under: what it was given, to lay the maps over, or None."""
+
+    header: Header
+    bands: Sequence[Band]
+    footer: str
+    aspect: float = 1.0
+    under: Picture | None = None
+
+
+def contact_sheet(sheet: Sheet) -> Picture:
+    """Draw the sheet: uint8 (H, 1340, 3) RGB, as high as it needs to be."""
+    bands = [_draw_band(band, sheet.aspect, sheet.under) for band in sheet.bands]
+    return np.concatenate([_draw_header(sheet.header), *bands, _draw_footer(sheet.footer)])
+
+
+def _page(height: int) -> Picture:
+    return np.full((height, _WIDTH, 3), 255, np.uint8)
+
+
+def _draw_header(header: Header) -> Picture:
+    photo = _draw_photo(header.photo, header.seen)
+    height, width = photo.shape[:2]
+    notes_x = _WIDTH - _MARGIN - _NOTES
+    x = _MARGIN + width + 32
+    room = min(notes_x - 44 - x, _WORDS)
+    page = _page(_MARGIN + _PHOTO[0] + 30)
+    page[_MARGIN : _MARGIN + height, _MARGIN : _MARGIN + width] = photo
+
+    draw_text(page, fit(header.title, room, TITLE), x, _MARGIN + 22, TITLE)
+    y = _draw_lines(page, wrap(header.subtitle, room, SMALL), x, _MARGIN + 47) + 14
+    for rank, (name, probability) in enumerate(header.predictions):
+        _draw_prediction(page, name, probability, x, y, room, GREY if rank else INK)
+        y += 25
+    _draw_lines(page, wrap(header.verdict, room, SMALL), x, y)
+
+    y = _MARGIN + 11
+    for note in header.notes:
+        y = _draw_lines(page, wrap(note, _NOTES, SMALL), notes_x, y) + 9
+    return page
+
+
+def _draw_lines(page: Picture, lines: Sequence[str], x: int, y: int) -> int:
+    """Write small lines below one another; returns where the next would stand."""
+    for line in lines:
+        draw_text(page, line, x, y, SMALL)
+        y += _LINE
+    return y
+
+
+def _draw_photo(photo: Picture, seen: tuple[float, float, float, float] | None) -> Picture:
+    """The photo, fitted into its place, with what lies outside the network's view faded."""
+    h, w = photo.shape[:2]
+    scale = min(_PHOTO[0] / h, _PHOTO[1] / w)
+    height, width = max(1, round(h * scale)), max(1, round(w * scale))
+    small = cv2.resize(photo, (width, height), interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_NEAREST)
+    if seen is None:
+        return small
+    top, left, bottom, right = (round(side * scale) for side in seen)
+    faded = 255 - (255 - small) // 3
+    faded[max(top, 0) : bottom, max(left, 0) : right] = small[max(top, 0) : bottom, max(left, 0) : right]
+    return faded
+
+
+def _draw_prediction(page: Picture, name: str, probability: float, x: int, y: int, room: int, color: Color) -> None:
+    """A name, a bar and a percentage in one line."""
+    number, label = 62, min(220, room // 2)
+    draw_text(page, fit(name, label - 12, BODY), x, y, BODY.with_color(color))
+    left, right = x + label, x + room - number
+    cv2.rectangle(page, (left, y - 9), (right, y - 2), _TRACK, -1)
+    if probability > 0:
+        filled = max(1, round((right - left) * min(probability, 1.0)))
+        cv2.rectangle(page, (left, y - 9), (left + filled, y - 2), color, -1)
+    draw_text(page, f"{probability:.1%}", x + room, y, BODY.with_color(color), "right")
+
+
+def _draw_band(band: Band, aspect: float, under: Picture | None) -> Picture:
+    many = len(band.tiles) > _MANY
+    side, gap, caption = (_SIDE // 2, 8, 15) if many else (_SIDE, 16, 19)
+    size = _tile_size(side, aspect)
+    left = _MARGIN + _LEGEND
+    columns = max(1, (_WIDTH - _MARGIN - left + gap) // (size[1] + gap))
+    rows = -(-len(band.tiles) // columns)
+    row_height = size[0] + caption + gap // 2
+    page = _page(24 + max(rows * row_height, _legend_height(band)) + 14)
+    cv2.line(page, (_MARGIN, 0), (_WIDTH - _MARGIN - 1, 0), RULE, 1)
+
+    _draw_legend(page, band)
+    for index, tile in enumerate(band.tiles):
+        y = 24 + index // columns * row_height
+        x = left + index % columns * (size[1] + gap)
+        page[y : y + size[0], x : x + size[1]] = draw_tile(tile, size, under)
+        _draw_caption(page, tile, x, y + size[0] + caption - 5, size[1])
+    return page
+
+
+def _tile_size(side: int, aspect: float) -> tuple[int, int]:
+    """(height, width) in the input's proportions, with the area of a square of that side."""
+    stretch = min(max(aspect, 1 / _LONGEST), _LONGEST) ** 0.5
+    return round(side * stretch), round(side / stretch)
+
+
+def _draw_caption(page: Picture, tile: Tile, x: int, y: int, width: int) -> None:
+    both = f"{tile.label}  {tile.score}"
+    text = both if tile.score and text_width(both, TINY) <= width else tile.label
+    draw_text(page, text, x, y, TINY)
+
+
+def _draw_legend(page: Picture, band: Band) -> None:
+    room = _LEGEND - 24
+    y = 38
+    for line in _name_lines(band.name, room):
+        draw_text(page, line, _MARGIN, y, HEADING)
+        y += 22
+    y = _draw_lines(page, [fit(line, room, SMALL) for line in band.lines], _MARGIN, y) + 2
+    width, height = _BAR
+    page[y : y + height, _MARGIN : _MARGIN + width] = color_bar(width, height, signed=band.signed)
+    cv2.rectangle(page, (_MARGIN, y), (_MARGIN + width - 1, y + height - 1), RULE, 1)
+    low, middle, high = band.bar
+    draw_text(page, low, _MARGIN, y + height + 15, TINY)
+    draw_text(page, middle, _MARGIN + width // 2, y + height + 15, TINY, "center")
+    draw_text(page, high, _MARGIN + width, y + height + 15, TINY, "right")
+
+
+def _legend_height(band: Band) -> int:
+    return 22 * len(_name_lines(band.name, _LEGEND - 24)) + _LINE * len(band.lines) + 38
+
+
+def _name_lines(name: str, room: int) -> list[str]:
+    """A layer's name in lines that fit, broken after dots."""
+    lines = [""]
+    for part in re.findall(r"[^.]*\.?", name):
+        if lines[-1] and text_width(lines[-1] + part, HEADING) > room:
+            lines.append("")
+        lines[-1] += part
+    return [fit(line, room, HEADING) for line in lines]
+
+
+def _draw_footer(footer: str) -> Picture:
+    page = _page(46)
+    cv2.line(page, (_MARGIN, 0), (_WIDTH - _MARGIN - 1, 0), RULE, 1)
+    draw_text(page, fit(footer, _WIDTH - 2 * _MARGIN, TINY), _MARGIN, 24, TINY)
+    return page
