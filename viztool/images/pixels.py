@@ -30,18 +30,18 @@ def to_rgb(picture: Image.Image, name: str) -> NDArray[np.uint8]:
     byte. Transparent parts show white. CMYK is converted without a profile, and colour profiles are not applied.
     Raises ImageError, naming the file `name`, for greys whose full scale cannot be known.
     """
-    rgb: NDArray[np.uint8]
     if picture.mode == "F" or picture.mode.startswith("I"):
         rgb = np.repeat(_deep_grey(picture, name)[:, :, None], 3, axis=2)
     elif picture.has_transparency_data:
-        rgb = np.array(_on_white(picture))
+        rgb = np.array(_on_white(picture), np.uint8)
     else:
-        rgb = np.array(picture if picture.mode == "RGB" else picture.convert("RGB"))
+        rgb = np.array(picture if picture.mode == "RGB" else picture.convert("RGB"), np.uint8)
     orientation = _orientation(picture)
     if orientation not in _UPRIGHT:
         return rgb
     swap, flipped = _UPRIGHT[orientation]
-    return np.flip(rgb.swapaxes(0, 1) if swap else rgb, flipped).copy()
+    turned: NDArray[np.uint8] = np.flip(rgb.swapaxes(0, 1) if swap else rgb, flipped).copy()
+    return turned
 
 
 def _deep_grey(picture: Image.Image, name: str) -> NDArray[np.uint8]:

@@ -69,7 +69,7 @@ def check_picture(picture: object) -> None:
 
 def _encode(picture: NDArray[np.uint8], format: str) -> bytes:
     buffer = io.BytesIO()
-    Image.fromarray(np.ascontiguousarray(picture)).save(buffer, format, **_SETTINGS[format])
+    Image.fromarray(picture).save(buffer, format, **_SETTINGS[format])
     return buffer.getvalue()
 
 
@@ -136,9 +136,7 @@ def _put_new(target: Path, temporary: Path, name: str) -> None:
     try:
         try:
             target.hardlink_to(temporary)
-        except FileExistsError:
-            raise
-        except OSError:  # a file system without hard links: take the name, then fill it
+        except OSError:  # perhaps a file system without hard links: take the name, then fill it
             target.open("xb").close()
             temporary.replace(target)
     except FileExistsError as error:
