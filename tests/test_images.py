@@ -20,7 +20,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from PIL import Image, ImageFile, JpegImagePlugin, features
+from PIL import Image, ImageFile, JpegImagePlugin, TiffImagePlugin
 
 from viztool.errors import ImageError
 from viztool.images import MAX_PIXELS, atomic_write, find_images, png_bytes, read_image, write_image
@@ -155,6 +155,8 @@ def test_alpha_of_16_bits() -> None:
 
 @pytest.mark.parametrize("samples", [2, 4])
 def test_premultiplied_alpha_of_tiff(samples: int) -> None:
+    if samples == 2 and "La" not in {mode for mode, _ in TiffImagePlugin.OPEN_INFO.values()}:
+        pytest.skip("this Pillow does not open grey with premultiplied alpha")
     # associated alpha (ExtraSamples 1): stored colour is colour × alpha, so white shows with 1 − alpha
     stored = np.array([[0] * (samples - 1) + [0], [100] * (samples - 1) + [100], [50] * (samples - 1) + [100]])
     data = tiff(
@@ -324,7 +326,7 @@ def test_first_frame(format: str, options: dict) -> None:
     np.testing.assert_array_equal(read_image(data), np.asarray(frames[0]))
 
 
-@pytest.mark.skipif(not features.check("avif"), reason="this Pillow has no AVIF")
+@pytest.mark.skipif(".avif" not in Image.registered_extensions(), reason="this Pillow has no AVIF")
 def test_avif() -> None:
     picture = read_image(encoded(RGB[16:, 16:], "AVIF", quality=100, subsampling="4:4:4"))
     assert np.abs(picture.astype(int) - RGB[16:, 16:]).max() <= 4
