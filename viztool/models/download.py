@@ -30,7 +30,7 @@ def downloading(name: str) -> Iterator[None]:
     except (OSError, http.client.HTTPException, RuntimeError) as error:
         raise ModelError(
             f"the weights of {name} cannot be downloaded ({_reason(error)}): give a file (--weights FILE), take "
-            f"random weights (weights=None), or use the embedded network (no name)"
+            f"random weights (weights=None, --weights none), or use the embedded network (no name)"
         ) from error
     finally:
         socket.setdefaulttimeout(before)
