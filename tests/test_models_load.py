@@ -403,7 +403,10 @@ def test_errors_say_what_is_wrong(name, options, message, no_network):
     assert said == message
 
 
-WHAT_TO_DO = "give a file (--weights FILE), take random weights (weights=None, --weights none), or use the embedded network (no name)"
+WHAT_TO_DO = (
+    "give a file (--weights FILE), take random weights (weights=None, --weights none), "
+    "or use the embedded network (no name)"
+)
 
 
 def test_torchvision_without_a_network_says_what_to_do(no_network, capfd):
