@@ -20,18 +20,16 @@ def unwrap(net: object) -> nn.Module:
     if not isinstance(inner, nn.Module):
         raise ModelError(f"expected a network (torch.nn.Module or viztool Model), got {type(net).__name__}")
     while True:
+        if isinstance(inner, torch.jit.ScriptModule):
+            raise ModelError(
+                "the network is scripted or traced, and hooks do not fire in it; pass the network that it was made from"
+            )
         if isinstance(inner, nn.DataParallel | nn.parallel.DistributedDataParallel):
             inner = inner.module
-        elif isinstance(inner._modules.get(_COMPILED), nn.Module):
-            inner = inner._modules[_COMPILED]
+        elif isinstance(compiled_from := inner._modules.get(_COMPILED), nn.Module):
+            inner = compiled_from
         else:
-            break
-        assert inner is not None
-    if isinstance(inner, torch.jit.ScriptModule):
-        raise ModelError(
-            "the network is scripted or traced, and hooks do not fire in it; pass the network that it was made from"
-        )
-    return inner
+            return inner
 
 
 def named_layers(net: nn.Module) -> dict[str, nn.Module]:
