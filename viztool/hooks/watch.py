@@ -50,9 +50,10 @@ def _counts(owner: int) -> bool:
 
 
 def _pre_hook(name: str, enter: Enter, owner: int) -> Callable[..., None]:
-    def hook(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    # While the owner registers or removes this hook, another thread may already or still run it, without kwargs.
+    def hook(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any] | None = None) -> None:
         if _counts(owner):
-            enter(name, module, args, kwargs)
+            enter(name, module, args, kwargs or {})
 
     return hook
 
