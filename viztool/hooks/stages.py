@@ -35,6 +35,7 @@ class StageTracker:
 
     blocks: list[str] = field(default_factory=list)
     _open: list[list[tuple[str, Size]]] = field(default_factory=lambda: [[]])
+    _running: list[str] = field(default_factory=list)
     _ended: set[str] = field(default_factory=set)
     _block_sizes: dict[str, Size] = field(default_factory=dict)
 
@@ -44,10 +45,13 @@ class StageTracker:
 
     def enter(self, name: str) -> None:
         self._open.append([])
+        self._running.append(name)
 
     def exit(self, name: str, size: Size | None, *, sequence: bool = False) -> None:
         """The layer, perhaps a plain sequence of others, has ended with maps of this size, or with none."""
         inside = self._open.pop()
+        while self._running.pop() != name:  # a layer that raised, in a network that went on without it
+            inside = self._open.pop() + inside
         if size is not None:
             sizes = {inner for _, inner in inside} | {size}
             if len(sizes) == 2:
