@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from functools import lru_cache
 from math import ceil, inf, log
 
@@ -54,17 +53,23 @@ def distortion(sides: Size, input_size: Size) -> float:
 
 @lru_cache(maxsize=256)
 def _token_grid(tokens: int, input_size: Size) -> Size | None:
-    """The grid of square patches that makes this many tokens, with the fewest before it."""
-    grids = {h * w: (h, w) for h, w in _grids(input_size)}
-    for prefix in range(min(_MOST_PREFIX_TOKENS, tokens - 1) + 1):
-        if tokens - prefix in grids:
-            return grids[tokens - prefix]
+    """The grid of square patches that makes this many tokens, with the fewest others before it.
+
+    Grids that fit the picture come first: with a rest at the border there are so many that with a few
+    other tokens nearly every number can be had.
+    """
+    for fits in (True, False):
+        grids = _grids(input_size, fits)
+        for prefix in range(min(_MOST_PREFIX_TOKENS, tokens - 1) + 1):
+            if tokens - prefix in grids:
+                return grids[tokens - prefix]
     return None
 
 
-def _grids(input_size: Size) -> Iterator[Size]:
+def _grids(input_size: Size, fits: bool) -> dict[int, Size]:
+    """(H, W) by H × W of the grids of square patches that fit the picture, or that pad it or leave a rest."""
     h, w = input_size
-    for patch in range(max(input_size), 0, -1):
-        yield ceil(h / patch), ceil(w / patch)
-        if h >= patch and w >= patch:
-            yield h // patch, w // patch
+    patches = [patch for patch in range(1, max(h, w) + 1) if (h % patch == w % patch == 0) == fits]
+    padded = [(ceil(h / patch), ceil(w / patch)) for patch in patches]
+    cut = [(h // patch, w // patch) for patch in patches]
+    return {rows * columns: (rows, columns) for rows, columns in padded + cut}
