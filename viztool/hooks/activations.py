@@ -12,6 +12,9 @@ from viztool.errors import LayerError
 from viztool.hooks.select import nearest
 from viztool.hooks.tree import map_tensors, tensors_in
 
+NOT_KEPT = object()
+"""In place of gradients that nobody asked for; None is the form of those of a layer that puts out None."""
+
 
 @dataclass(eq=False)
 class GradientAt:
@@ -25,7 +28,7 @@ class Call:
     """One call of one layer. `gradients` has the form of the output, a GradientAt for each tensor."""
 
     output: Any
-    gradients: Any = None
+    gradients: Any = NOT_KEPT
     shared: tuple[Tensor, ...] = ()
     """What the network can still overwrite, as it shares memory with it."""
 
@@ -74,7 +77,7 @@ class Activations:
         if not -len(calls) <= call < len(calls):
             raise LayerError(f"layer {layer!r} ran {len(calls)} times in this capture; there is no call {call}")
         places = calls[call].gradients
-        if places is None:
+        if places is NOT_KEPT:
             raise LayerError(f"no gradients are kept for layer {layer!r}; capture it with grads=True")
         gradients: list[Tensor | None] = []
 
@@ -123,6 +126,6 @@ class Activations:
         if call.overwritten():
             raise LayerError(
                 f"the output of layer {layer!r} was overwritten in place after it was captured; "
-                "capture it with copy=True, and clone it before you change it"
+                "capture it with copy=True and detach=True, or clone it before you change it"
             )
         return call.output

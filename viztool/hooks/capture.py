@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from viztool.errors import LayerError
 from viztool.hooks.activations import Activations
-from viztool.hooks.keeper import Keeper, storage_of
+from viztool.hooks.keeper import Keeper, versions_of
 from viztool.hooks.naming import leaf_names, named_layers, unwrap
 from viztool.hooks.select import STAGES, select
 from viztool.hooks.stages import StageTracker, repeated_blocks
@@ -74,12 +74,12 @@ def capture(
     named = named_layers(root)
     patterns = [] if layers is None else [layers] if isinstance(layers, str) else list(layers)
     stages = STAGES in patterns
-    plain = [pattern for pattern in patterns if pattern != STAGES]
-    if stop and (stages or not patterns):
+    if stop and (layers is None or stages):
         raise LayerError(
             "stop=True needs layers by name: which ones these are is known only when the forward has ended"
         )
-    required = select(named, plain) if plain else []
+    by_name = [pattern for pattern in patterns if pattern != STAGES]
+    required = [] if layers is None or (stages and not by_name) else select(named, by_name)
     chosen = leaf_names(named) if layers is None else required
 
     acts = Activations()
@@ -97,7 +97,7 @@ def capture(
         except StopForward as signal:
             if signal.owner is not acts:
                 raise
-    _require_fired(acts, required, stages)
+    _require_fired(acts, required, patterns)
 
 
 def _aliases(named: dict[str, nn.Module], chosen: list[str]) -> dict[int, list[str]]:
@@ -108,17 +108,18 @@ def _aliases(named: dict[str, nn.Module], chosen: list[str]) -> dict[int, list[s
     return names
 
 
-def _require_fired(acts: Activations, required: list[str], stages: bool) -> None:
-    missing = [name for name in required if name not in acts]
-    if not missing and (acts.layers or not stages):
-        return
+def _require_fired(acts: Activations, required: list[str], patterns: list[str]) -> None:
     if not acts.layers:
-        what = ", ".join(repr(name) for name in missing[:5]) or repr(STAGES)
-        raise LayerError(
-            f"nothing was captured of {what}: the network did not run inside the block, or not these layers"
-        )
-    shown = ", ".join(repr(name) for name in missing[:5]) + (" …" if len(missing) > 5 else "")
-    raise LayerError(f"selected, but never ran: {shown}; leave out what this forward does not use")
+        what = f" of {_listed(required or patterns)}" if patterns else ""
+        why = "no layer puts out maps of a picture" if patterns == [STAGES] else "not these layers"
+        raise LayerError(f"nothing was captured{what}: the network did not run inside the block, or {why}")
+    missing = [name for name in required if name not in acts]
+    if missing:
+        raise LayerError(f"selected, but never ran: {_listed(missing)}; leave out what this forward does not use")
+
+
+def _listed(names: list[str]) -> str:
+    return ", ".join(repr(name) for name in names[:5]) + (" …" if len(names) > 5 else "")
 
 
 _HANDS_ON = (nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d, nn.Identity, nn.Dropout, nn.Dropout2d)
@@ -134,14 +135,14 @@ class _Recorder:
         self._keeper = keeper
         self._aliases = aliases
         self._awaited = awaited
-        self._inputs: dict[str, set[int]] = {}
+        self._inputs: dict[str, dict[int, int]] = {}
 
     def enter(self, name: str, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         if torch.is_grad_enabled():
-            self._inputs[name] = {storage_of(tensor) for tensor in tensors_in((args, kwargs))}
+            self._inputs[name] = versions_of(tensors_in((args, kwargs)))
 
     def exit(self, name: str, module: nn.Module, output: Any) -> Any:
-        call, onward = self._keeper.keep(name, output, self._inputs.pop(name, set()))
+        call, onward = self._keeper.keep(name, output, self._inputs.pop(name, {}))
         aliases = self._aliases.get(id(module), [name])
         for alias in aliases:
             self._acts.add(alias, call)

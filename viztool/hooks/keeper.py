@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import weakref
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from math import log
-from typing import Any
+from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from viztool.errors import LayerError
-from viztool.hooks.activations import Call, GradientAt
+from viztool.hooks.activations import NOT_KEPT, Call, GradientAt
 from viztool.hooks.layout import distortion, map_size, to_maps
 from viztool.hooks.tree import map_tensors, tensors_in
 
 _IN_PROPORTION = log(2)
 """Heads and windows of attention, too, are axes beside axes; a network's stages keep the picture's shape."""
+
+
+class _Picture(NamedTuple):
+    """The input of a forward: how many pictures, and (H, W) of each."""
+
+    batch: int
+    size: tuple[int, int]
 
 
 @dataclass(eq=False)
@@ -31,27 +40,28 @@ class Keeper:
     device: torch.device | str | None
     dtype: torch.dtype | None
 
-    _batch: int = 0
-    _input_size: tuple[int, int] | None = None
+    _picture: _Picture | None = None
 
     def note_input(self, name: str, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        """A forward of the network begins: its first picture tells maps from other outputs."""
-        picture = next((tensor for tensor in tensors_in((args, kwargs)) if tensor.dim() >= 4), None)
+        """A forward of the network begins: its first pictures tell maps from other outputs."""
+        listed = bool(args) and isinstance(args[0], list | tuple)
+        picture = next((tensor for tensor in tensors_in((args, kwargs)) if tensor.dim() >= (3 if listed else 4)), None)
         if picture is not None:
-            self._batch = picture.shape[0]
-            self._input_size = (picture.shape[-2], picture.shape[-1])
+            # A detection network takes pictures (C, H, W) in a list, and makes a batch of them itself.
+            batch = picture.shape[0] if picture.dim() >= 4 else len(args[0])
+            self._picture = _Picture(batch, (picture.shape[-2], picture.shape[-1]))
 
     def stage_size(self, output: Any) -> tuple[int, int] | None:
         """(H, W) of the output's maps, or None if it holds none in the proportions of the picture."""
-        if not isinstance(output, Tensor) or self._input_size is None:
+        if not isinstance(output, Tensor) or self._picture is None:
             return None
-        size = map_size(tuple(output.shape), self._batch, self._input_size)
-        return size if size is not None and distortion(size, self._input_size) < _IN_PROPORTION else None
+        size = map_size(tuple(output.shape), self._picture.batch, self._picture.size)
+        return size if size is not None and distortion(size, self._picture.size) < _IN_PROPORTION else None
 
-    def keep(self, layer: str, output: Any, inputs: set[int]) -> tuple[Call, Any]:
+    def keep(self, layer: str, output: Any, inputs: dict[int, int]) -> tuple[Call, Any]:
         """The record of a call, and what takes the place of its output (None: nothing does).
 
-        inputs: the memory (`storage_of`) of the tensors that the layer was given.
+        inputs: the tensors that the layer was given, as `versions_of` told them before it ran.
         """
         onward: list[Tensor] = []
         shared: list[Tensor] = []
@@ -65,13 +75,13 @@ class Keeper:
             return kept
 
         kept = map_tensors(keep_tensor, output)
-        gradients = _in_place_of_tensors(places, output) if self.grads else None
+        gradients = _in_place_of_tensors(places, output) if self.grads else NOT_KEPT
         call = Call(kept, gradients, tuple(shared))
         untouched = all(mine is theirs for mine, theirs in zip(onward, tensors_in(output), strict=True))
         return call, None if untouched else _in_place_of_tensors(onward, output)
 
     def _keep_tensor(
-        self, layer: str, tensor: Tensor, inputs: set[int], place: GradientAt, shared: list[Tensor]
+        self, layer: str, tensor: Tensor, inputs: dict[int, int], place: GradientAt, shared: list[Tensor]
     ) -> tuple[Any, Tensor]:
         if self.grads and not torch.is_grad_enabled():
             raise LayerError("grads=True needs autograd; run the network outside torch.no_grad() and inference_mode()")
@@ -81,63 +91,100 @@ class Keeper:
         in_graph = torch.is_grad_enabled() and differentiable and (tensor.requires_grad or self.grads)
         if not in_graph or (self.detach and not self.grads):
             # Nothing is asked of the graph: keep a copy, and let the network go on undisturbed.
-            return self._derive(layer, tensor.detach(), tensor, shared), tensor
+            return self._derive(layer, tensor.detach(), True, shared), tensor
 
-        own = tensor if self._may_keep(tensor, inputs) else tensor.clone()
-        if not own.requires_grad:
-            own.requires_grad_()
+        own, goes_on = self._fork(tensor, inputs)
         if self.grads:
             own.register_hook(self._gradient_hook(place))
-        # A leaf must not be changed in place, and the next layer may want to.
-        goes_on = own.clone() if self.copy or own.is_leaf else own
-        return self._derive(layer, own.detach() if self.detach else own, own if self.detach else None, shared), goes_on
+        exposed = own is tensor or not self.copy
+        return self._derive(layer, own.detach() if self.detach else own, exposed, shared), goes_on
 
-    def _may_keep(self, tensor: Tensor, inputs: set[int]) -> bool:
-        """Whether the tensor itself may be kept in the graph, while the network goes on with a clone.
+    def _fork(self, tensor: Tensor, inputs: dict[int, int]) -> tuple[Tensor, Tensor]:
+        """What is kept of a tensor in the graph, and what the network goes on with, made from it."""
+        if not tensor.is_leaf:
+            if not self.copy:
+                return tensor, tensor
+            if inputs.get(storage_of(tensor), tensor._version) != tensor._version:
+                # Worked in place on its input, so the network may go on to use it by the input's name (a skip
+                # around an in-place ReLU): only the tensor itself gets the gradient of both ways.
+                return tensor, tensor.clone()
+        if tensor.is_leaf and tensor.requires_grad:
+            # A parameter, or a tensor of the user's, which the next layer must not change in place.
+            own = tensor.clone()
+            return own, own.clone()
+        own = tensor.clone() if self.copy else tensor.detach()
+        return own.requires_grad_(), _SameMemory.apply(own, tensor.detach())
 
-        Not if the network holds its memory under another name too, and could change it there: what a
-        layer was given and hands on (Identity, Flatten, an in-place ReLU), a view, a parameter.
+    def _derive(self, layer: str, source: Tensor, exposed: bool, shared: list[Tensor]) -> Any:
+        """`source` in the form that was asked for.
+
+        exposed: whether the network can write to the memory of `source`. What is kept of that is copied or, if
+        that is not wanted or would leave the graph, goes on the list `shared`.
         """
-        if not self.copy:
-            return tensor.requires_grad
-        elsewhere = tensor.is_leaf or tensor._is_view() or storage_of(tensor) in inputs
-        return tensor.requires_grad and not elsewhere
-
-    def _derive(self, layer: str, source: Tensor, copied_from: Tensor | None, shared: list[Tensor]) -> Any:
-        """`source` in the form that was asked for, in memory of its own if it is `copied_from` the network's.
-
-        Where it is not copied, its memory goes on the list of what the network can overwrite.
-        """
-        kept: Any = self._as_maps(layer, source) if self.maps else source
+        form: Any = _as_maps(source, self._picture, layer) if self.maps else source
         if self.reduce is not None:
-            kept = self.reduce(kept)
-        if not isinstance(kept, Tensor):
-            return kept
-        kept = self._moved(kept)
-        if storage_of(kept) != storage_of(source):
-            return kept
-        if self.copy and copied_from is not None:
-            return kept.clone()
-        shared.append(kept)
-        return kept
+            form = self.reduce(form)
+
+        def settle(part: Any) -> Any:
+            if isinstance(part, np.ndarray):
+                return part.copy()  # an array may share memory with a tensor, and has no version counter
+            part = self._moved(part)
+            if storage_of(part) != storage_of(source):
+                return part
+            # A reduced view is always copied, as it would keep all of the source in memory.
+            if self.copy and (self.reduce is not None or (exposed and not source.requires_grad)):
+                return part.clone()
+            if exposed:
+                shared.append(part)
+            return part
+
+        return map_tensors(settle, form, (Tensor, np.ndarray))
 
     def _gradient_hook(self, place: GradientAt) -> Callable[[Tensor], None]:
+        # By the time of the backward another forward may have begun, on other pictures.
+        picture = self._picture
+        # A gradient made with create_graph=True holds the graph, which holds this hook: no cycle must come of it.
+        weak_place = weakref.ref(place)
+
         def hook(gradient: Tensor) -> None:
-            kept = self._as_maps("", gradient) if self.maps else gradient
-            place.gradient = self._moved(kept)
+            place = weak_place()
+            if place is not None:
+                place.gradient = self._moved(_as_maps(gradient, picture) if self.maps else gradient)
 
         return hook
 
-    def _as_maps(self, layer: str, tensor: Tensor) -> Tensor:
-        if self._input_size is None:
-            raise LayerError("maps=True needs a picture as the network's input; none was given to the network itself")
-        maps = to_maps(tensor, self._batch, self._input_size)
-        if maps is None:
-            raise LayerError(f"layer {layer!r} puts out {tuple(tensor.shape)}, which holds no maps (N, C, H, W)")
-        return maps
-
     def _moved(self, tensor: Tensor) -> Tensor:
         return tensor.to(device=self.device, dtype=self.dtype if tensor.is_floating_point() else None)
+
+
+class _SameMemory(torch.autograd.Function):
+    """The network's tensor, in its own memory, as if it were made from the one that is kept.
+
+    With a clone in its place, the network would go another way wherever it changes in place a tensor that
+    it holds under two names, as after Identity, Flatten or Dropout in evaluation mode.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, kept: Tensor, tensor: Tensor) -> Tensor:
+        return tensor.detach()
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        return gradients[0], None
+
+
+def _as_maps(tensor: Tensor, picture: _Picture | None, layer: str = "") -> Tensor:
+    if picture is None:
+        raise LayerError("maps=True needs a picture as the network's input; none was given to the network itself")
+    maps = to_maps(tensor, picture.batch, picture.size)
+    if maps is None:
+        raise LayerError(f"layer {layer!r} puts out {tuple(tensor.shape)}, which holds no maps (N, C, H, W)")
+    return maps
+
+
+def versions_of(tensors: Iterable[Tensor]) -> dict[int, int]:
+    """The version counter of each tensor's memory (`storage_of`): an in-place operation moves it."""
+    return {storage_of(tensor): tensor._version for tensor in tensors if not tensor.is_inference()}
 
 
 def storage_of(tensor: Tensor) -> int:

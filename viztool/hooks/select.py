@@ -52,7 +52,7 @@ def _pick(layers: Mapping[str, nn.Module], pattern: str) -> list[str]:
             expression = re.compile(pattern[3:])
         except re.error as error:
             raise LayerError(f"{pattern!r} is not a regular expression: {error}") from None
-        return [name for name in layers if expression.fullmatch(name)]
+        return [name for name in layers if name and expression.fullmatch(name)]
     if pattern.startswith("type:"):
         wanted = pattern[5:]
         return [name for name, module in layers.items() if wanted in _type_names(module)]
