@@ -1,0 +1,65 @@
+"""The part of the input that one unit of a layer can see."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from fractions import Fraction
+from typing import Any
+
+from viztool.inspect.lattice import Lattice, Whole
+
+
+@dataclass(frozen=True)
+class ReceptiveField:
+    """The theoretical receptive field of a layer's units, in pixels of the network's input.
+
+    One number for each spatial axis: (height, width) for pictures, (time, height, width) for clips.
+
+    Unit i along an axis sees the pixels from offset + stride·i up to offset + stride·i + size, which is not
+    included. Under padding the offset is negative: the field of a unit at the border reaches over the
+    edge. After upsampling the stride may be a fraction, and neighbouring units see fields of different
+    sizes: then `size` is the greatest, and the place is right on average.
+
+    global_context: every unit also depends on pixels outside its field, through global pooling, a
+        squeeze-and-excitation gate or a norm over positions.
+    everything: there is no more to it than that: behind global pooling a unit sees the whole input. Size and
+        stride are then those of the input, and the offset is 0.
+    """
+
+    size: tuple[int, ...]
+    stride: tuple[float, ...]
+    offset: tuple[float, ...]
+    global_context: bool = False
+    everything: bool = False
+
+    def __str__(self) -> str:
+        """One line: "91 × 91, stride 8 × 8, from −41, −41"."""
+        if self.everything:
+            return "everything"
+        text = f"{_joined(self.size, ' × ')}, stride {_joined(self.stride, ' × ')}, from {_joined(self.offset, ', ')}"
+        return f"{text} + context" if self.global_context else text
+
+    @property
+    def numbers(self) -> dict[str, Any]:
+        return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
+
+
+def receptive_field(axes: Sequence[Lattice | Whole], extents: Sequence[int], *, context: bool) -> ReceptiveField:
+    """The field of units on these lattices, one per axis of an input that is `extents` pixels large."""
+    lattices = [(axis, extent) for axis, extent in zip(axes, extents, strict=True)]
+    return ReceptiveField(
+        size=tuple(axis.size if isinstance(axis, Lattice) else extent for axis, extent in lattices),
+        stride=tuple(_plain(axis.stride) if isinstance(axis, Lattice) else extent for axis, extent in lattices),
+        offset=tuple(_plain(axis.offset) if isinstance(axis, Lattice) else 0 for axis, _ in lattices),
+        global_context=context or any(isinstance(axis, Whole) for axis in axes),
+        everything=all(isinstance(axis, Whole) for axis in axes),
+    )
+
+
+def _plain(number: Fraction) -> float:
+    return int(number) if number.denominator == 1 else float(number)
+
+
+def _joined(numbers: Sequence[float], between: str) -> str:
+    return between.join(f"{number:g}".replace("-", "−") for number in numbers)
