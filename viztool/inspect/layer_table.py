@@ -1,0 +1,242 @@
+"""Every layer of a network: what it puts out, what it costs, and what its units see."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from math import inf
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from viztool.errors import ModelError
+from viztool.hooks.naming import named_layers, unwrap
+from viztool.hooks.tree import tensors_in
+from viztool.hooks.watch import watch
+from viztool.inspect.macs import MacCounter
+from viztool.inspect.one_forward import untouched
+from viztool.inspect.receptive_field import ReceptiveField
+from viztool.inspect.trace import FieldTracer
+from viztool.models.model import Model
+
+
+@dataclass(frozen=True)
+class LayerRow:
+    """One layer.
+
+    depth: 1 for the network's own children. calls: how often it ran; some never do (an auxiliary head, a
+    `ModuleList`, which has no forward). output_shape, receptive_field: of the first tensor that its last
+    call put out, None if there is none. parameters, macs: with those of the layers inside it.
+    """
+
+    name: str
+    type: str
+    depth: int
+    is_leaf: bool
+    calls: int
+    output_shape: tuple[int, ...] | None
+    parameters: int
+    macs: int
+    receptive_field: ReceptiveField | None
+
+
+@dataclass(frozen=True)
+class LayerTable:
+    """The layers of a network in the order in which they first run, each before those inside it.
+
+    A layer that never runs stands behind the one that it is defined after. parameters, macs: of the whole
+    network; a parameter that is shared counts once.
+    """
+
+    network: str
+    input_shape: tuple[int, ...] | None
+    rows: tuple[LayerRow, ...]
+    parameters: int
+    macs: int
+
+    @property
+    def numbers(self) -> dict[str, Any]:
+        """Everything in the table, ready for JSON."""
+        return {
+            "network": self.network,
+            "input_shape": self.input_shape and list(self.input_shape),
+            "parameters": self.parameters,
+            "macs": self.macs,
+            "layers": [
+                {
+                    **asdict(row),
+                    "output_shape": row.output_shape and list(row.output_shape),
+                    "receptive_field": row.receptive_field and row.receptive_field.numbers,
+                }
+                for row in self.rows
+            ],
+        }
+
+    def __str__(self) -> str:
+        """The table as plain text."""
+        lines = [("layer", "type", "output", "parameters", "multiply-adds", "receptive field")]
+        lines += [
+            (
+                "  " * (row.depth - 1) + row.name.rpartition(".")[2],
+                row.type,
+                "" if row.output_shape is None else " × ".join(map(str, row.output_shape)),
+                f"{row.parameters:,}",
+                f"{row.macs:,}",
+                "" if row.receptive_field is None else str(row.receptive_field),
+            )
+            for row in self.rows
+        ]
+        lines += [("total", "", "", f"{self.parameters:,}", f"{self.macs:,}", "")]
+        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+        return "\n".join(
+            "  ".join(
+                cell.rjust(width) if at in (3, 4) else cell.ljust(width)
+                for at, (cell, width) in enumerate(zip(line, widths, strict=True))
+            ).rstrip()
+            for line in lines
+        )
+
+
+@dataclass
+class _Seen:
+    """What one forward shows of one layer."""
+
+    calls: int = 0
+    macs: int = 0
+    output_shape: tuple[int, ...] | None = None
+    receptive_field: ReceptiveField | None = None
+
+
+def layer_table(model: nn.Module | object, x: Any = None, *, depth: int | None = None) -> LayerTable:
+    """Name, type, output shape, parameters, multiply-adds and receptive field of every layer.
+
+    >>> print(layer_table(net, torch.zeros(1, 3, 224, 224), depth=1))  # doctest: +SKIP
+
+    model: a viztool `Model`, or a network together with x.
+    x: a normalised input (N, C, H, W), or whatever else the network takes; zeros of a Model's own size if
+        not given.
+    depth: leave out layers further inside than this; 1 is the network's own children.
+
+    Multiply-adds are those of convolutions, matrix products and attention in this one forward, for the whole
+    batch; norms, activations, pooling and resizing are not counted. The network stays as it was.
+
+    Raises ModelError if there is no input, or if the network does not run on it.
+    """
+    net = unwrap(model)
+    if x is None:
+        x = _blank_input(model)
+    network = model.name if isinstance(model, Model) else type(net).__name__
+    layers = _own_layers(net)
+    seen: dict[str, _Seen] = {}
+    running: list[tuple[str, int]] = []
+
+    with untouched(net, x) as own, FieldTracer(net, own) as fields, MacCounter() as macs:
+
+        def enter(name: str, _module: nn.Module, _args: Any, _kwargs: Any) -> None:
+            seen.setdefault(name, _Seen())
+            running.append((name, macs.total))
+
+        def leave(name: str, _module: nn.Module, output: Any) -> None:
+            while running[-1][0] != name:  # raised, and the network went on without it
+                running.pop()
+            layer = seen[name]
+            layer.calls += 1
+            layer.macs += macs.total - running.pop()[1]
+            first = next(tensors_in(output), None)
+            layer.output_shape = None if first is None else tuple(first.shape)
+            layer.receptive_field = None if first is None else fields.of(first)
+
+        with watch(layers, enter=enter, exit=leave):
+            try:
+                net(own)
+            except torch.OutOfMemoryError:
+                raise
+            except Exception as error:
+                raise ModelError(_cannot_run(network, x, error)) from error
+        total = macs.total
+
+    rows = _rows(layers, seen)
+    first_input = next(tensors_in(x), None)
+    return LayerTable(
+        network=network,
+        input_shape=None if first_input is None else tuple(first_input.shape),
+        rows=tuple(row for row in rows if depth is None or row.depth <= depth),
+        parameters=sum(parameter.numel() for parameter in net.parameters()),
+        macs=total,
+    )
+
+
+def _own_layers(net: nn.Module) -> dict[str, nn.Module]:
+    """Every layer once, by its first name; the network itself only if it holds no others."""
+    layers: dict[str, nn.Module] = {}
+    met: set[int] = set()
+    for name, module in named_layers(net).items():
+        if id(module) not in met and name:
+            layers[name] = module
+            met.add(id(module))
+    return layers or {"": net}
+
+
+def _rows(layers: dict[str, nn.Module], seen: Mapping[str, _Seen]) -> list[LayerRow]:
+    """The layers as a tree: each before those inside it, siblings in the order in which they first run."""
+    inside: dict[str, list[str]] = {name: [] for name in layers}
+    tops: list[str] = []
+    for name in layers:
+        inside.get(name.rpartition(".")[0], tops).append(name)
+    entered = {name: at for at, name in enumerate(seen)}
+    first_run: dict[str, float] = {}
+    macs: dict[str, int] = {}
+    for name in reversed(layers):  # what is inside a layer stands after it
+        runs = [first_run[child] for child in inside[name]]
+        first_run[name] = min([entered.get(name, inf), *runs])
+        macs[name] = seen[name].macs if name in seen else sum(macs[child] for child in inside[name])
+
+    def tree(names: list[str]) -> Iterator[str]:
+        for name in _by_first_run(names, first_run):
+            yield name
+            yield from tree(inside[name])
+
+    return [_row(name, layers[name], macs[name], seen.get(name, _Seen())) for name in tree(tops)]
+
+
+def _by_first_run(names: list[str], first_run: Mapping[str, float]) -> list[str]:
+    """Those that never run stay behind the one that they are defined after."""
+    keys: dict[str, tuple[float, int]] = {}
+    behind = -1.0
+    for at, name in enumerate(names):
+        if first_run[name] < inf:
+            behind = first_run[name]
+            keys[name] = (behind, 0)
+        else:
+            keys[name] = (behind, at + 1)
+    return sorted(names, key=keys.__getitem__)
+
+
+def _row(name: str, module: nn.Module, macs: int, seen: _Seen) -> LayerRow:
+    return LayerRow(
+        name=name,
+        type=type(module).__name__,
+        depth=name.count(".") + 1,
+        is_leaf=not any(True for _ in module.children()),
+        calls=seen.calls,
+        output_shape=seen.output_shape,
+        parameters=sum(parameter.numel() for parameter in module.parameters()),
+        macs=macs,
+        receptive_field=seen.receptive_field,
+    )
+
+
+def _blank_input(model: nn.Module | object) -> Tensor:
+    if not isinstance(model, Model):
+        raise ModelError(
+            "a network alone does not say what it takes: pass an input too, such as torch.zeros(1, 3, 224, 224)"
+        )
+    frames = () if model.input.frames is None else (model.input.frames,)
+    return torch.zeros(1, model.channels, *frames, *model.size, device=model.device, dtype=model.dtype)
+
+
+def _cannot_run(name: str, x: Any, error: Exception) -> str:
+    shapes = ", ".join(str(tuple(tensor.shape)) for tensor in tensors_in(x)) or type(x).__name__
+    reason = next(iter(str(error).splitlines()), type(error).__name__)
+    return f"{name} cannot run on an input of the shape {shapes}: {reason}"
