@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 
 from viztool.render.colormaps import NOT_A_NUMBER, color_bar, colorize, overlay
+from viztool.render.scaling import scaled
 from viztool.render.sheet import Band, Header, Sheet, contact_sheet
 from viztool.render.text import BODY, HEADING, TITLE, draw_text, fit, text_width, wrap
-from viztool.render.tiles import Tile, draw_tile, resize_map
+from viztool.render.tiles import Tile, draw_tile
 
 WHITE = (255, 255, 255)
 
@@ -60,7 +61,7 @@ class TestOverlay:
     def test_zero_leaves_the_photo_grey(self):
         laid = overlay(np.zeros((4, 4), np.float32), 1.0, self.PHOTO)
         grey = self.PHOTO @ (0.299, 0.587, 0.114)
-        np.testing.assert_allclose(laid, np.repeat(255 - 0.7 * (255 - grey[..., None]), 3, axis=2), atol=1)
+        np.testing.assert_allclose(laid, np.repeat(255 - 0.55 * (255 - grey[..., None]), 3, axis=2), atol=1)
 
     def test_the_strongest_place_is_the_most_coloured(self):
         values = np.zeros((4, 4), np.float32)
@@ -74,11 +75,11 @@ class TestOverlay:
 class TestTiles:
     def test_larger_keeps_cells_whole(self):
         values = np.arange(49, dtype=np.float32).reshape(7, 7)
-        np.testing.assert_array_equal(resize_map(values, (112, 112)), np.kron(values, np.ones((16, 16), np.float32)))
+        np.testing.assert_array_equal(scaled(values, (112, 112)), np.kron(values, np.ones((16, 16), np.float32)))
 
     def test_smaller_averages(self):
         values = np.random.default_rng(0).normal(size=(224, 224)).astype(np.float32)
-        small = resize_map(values, (112, 112))
+        small = scaled(values, (112, 112))
         np.testing.assert_allclose(small, values.reshape(112, 2, 112, 2).mean((1, 3)), atol=1e-6)
 
     def test_a_marked_tile_draws_no_values(self):

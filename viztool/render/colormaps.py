@@ -9,12 +9,15 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib import colormaps
 
+from viztool.render.scaling import scaled
+
 Picture = npt.NDArray[np.uint8]
 Map = npt.NDArray[np.float32]
 
 _ZERO_CENTRED = "RdBu_r"
 NOT_A_NUMBER = (196, 160, 210)
 """Colour of values that are NaN or infinite: one that no number has."""
+_LIGHTENED = 0.55  # of the photo's darkness stays below a map: colours must show on black, too
 
 
 @cache
@@ -40,18 +43,19 @@ def colorize(values: Map, limit: float) -> Picture:
     return picture
 
 
-def color_bar(width: int, height: int, *, signed: bool) -> Picture:
-    """The scale of `colorize` from left to right: −limit … limit, or 0 … limit if nothing is negative."""
-    values = np.linspace(-1 if signed else 0, 1, width, dtype=np.float32)
-    return np.repeat(colorize(values, 1.0)[None], height, axis=0)
+def color_bar(width: int, height: int, *, signed: bool, overlaid: bool = False) -> Picture:
+    """The scale of `colorize`, or of `overlay`, from left to right: −limit … limit, or 0 … limit."""
+    values = np.tile(np.linspace(-1 if signed else 0, 1, width, dtype=np.float32), (height, 1))
+    return overlay(values, 1.0, np.full((height, width, 3), 128, np.uint8)) if overlaid else colorize(values, 1.0)
 
 
 def overlay(values: Map, limit: float, photo: Picture) -> Picture:
-    """A map (h, w) laid over a photo (H, W, 3): grey where it is zero, the more of its colour the further from it."""
-    h, w = photo.shape[:2]
-    smooth = cv2.resize(values, (w, h), interpolation=cv2.INTER_LINEAR if values.shape[0] < h else cv2.INTER_AREA)
+    """A map (h, w) laid over a photo (H, W, 3): grey where it is zero, red or blue the further from it."""
+    smooth = scaled(values, (photo.shape[0], photo.shape[1]), smooth=True)
+    strength = np.clip(np.abs(np.nan_to_num(smooth)) / limit, 0, 1) if limit > 0 else np.zeros_like(smooth)
     grey = cv2.cvtColor(photo, cv2.COLOR_RGB2GRAY)[..., None].astype(np.float32)
-    light = 255 - 0.7 * (255 - grey)
-    strength = np.clip(np.abs(np.nan_to_num(smooth)) / limit, 0, 1) if limit > 0 else np.zeros((h, w))
-    share = 0.8 * np.sqrt(strength)[..., None]
-    return np.rint(light * (1 - share) + colorize(smooth, limit) * share).astype(np.uint8)
+    light = 255 - _LIGHTENED * (255 - grey)
+    # One deep colour for each sign, and the value in how much of it there is: a pale one, laid over a dark
+    # part of the photo, would draw an edge at zero that the map does not have.
+    share = 0.85 * strength[..., None]
+    return np.rint(light * (1 - share) + colorize(np.sign(smooth), 1 / 0.8) * share).astype(np.uint8)

@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 
 from viztool.render.colormaps import Picture, color_bar
+from viztool.render.scaling import scaled
 from viztool.render.text import (
     BODY,
     GREY,
@@ -120,12 +121,11 @@ def _draw_photo(photo: Picture, seen: tuple[float, float, float, float] | None) 
     """The photo, fitted into its place, with what lies outside the network's view faded."""
     h, w = photo.shape[:2]
     scale = min(_PHOTO[0] / h, _PHOTO[1] / w)
-    height, width = max(1, round(h * scale)), max(1, round(w * scale))
-    small = cv2.resize(photo, (width, height), interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_NEAREST)
+    small = scaled(photo, (max(1, round(h * scale)), max(1, round(w * scale))))
     if seen is None:
         return small
     top, left, bottom, right = (round(side * scale) for side in seen)
-    faded = 255 - (255 - small) // 3
+    faded: Picture = 255 - (255 - small) // np.uint8(3)
     faded[max(top, 0) : bottom, max(left, 0) : right] = small[max(top, 0) : bottom, max(left, 0) : right]
     return faded
 
@@ -153,12 +153,14 @@ def _draw_band(band: Band, aspect: float, under: Picture | None) -> Picture:
     page = _page(24 + max(rows * row_height, _legend_height(band)) + 14)
     cv2.line(page, (_MARGIN, 0), (_WIDTH - _MARGIN - 1, 0), RULE, 1)
 
-    _draw_legend(page, band)
+    _draw_legend(page, band, overlaid=under is not None)
+    # Beside every label or none: a score that only some tiles show would seem to be missing from the others.
+    scores = all(text_width(_caption(tile), TINY) <= size[1] for tile in band.tiles)
     for index, tile in enumerate(band.tiles):
         y = 24 + index // columns * row_height
         x = left + index % columns * (size[1] + gap)
         page[y : y + size[0], x : x + size[1]] = draw_tile(tile, size, under)
-        _draw_caption(page, tile, x, y + size[0] + caption - 5, size[1])
+        draw_text(page, _caption(tile) if scores else tile.label, x, y + size[0] + caption - 5, TINY)
     return page
 
 
@@ -168,13 +170,11 @@ def _tile_size(side: int, aspect: float) -> tuple[int, int]:
     return round(side * stretch), round(side / stretch)
 
 
-def _draw_caption(page: Picture, tile: Tile, x: int, y: int, width: int) -> None:
-    both = f"{tile.label}  {tile.score}"
-    text = both if tile.score and text_width(both, TINY) <= width else tile.label
-    draw_text(page, text, x, y, TINY)
+def _caption(tile: Tile) -> str:
+    return f"{tile.label}  {tile.score}" if tile.score else tile.label
 
 
-def _draw_legend(page: Picture, band: Band) -> None:
+def _draw_legend(page: Picture, band: Band, *, overlaid: bool) -> None:
     room = _LEGEND - 24
     y = 38
     for line in _name_lines(band.name, room):
@@ -182,7 +182,7 @@ def _draw_legend(page: Picture, band: Band) -> None:
         y += 22
     y = _draw_lines(page, [fit(line, room, SMALL) for line in band.lines], _MARGIN, y) + 2
     width, height = _BAR
-    page[y : y + height, _MARGIN : _MARGIN + width] = color_bar(width, height, signed=band.signed)
+    page[y : y + height, _MARGIN : _MARGIN + width] = color_bar(width, height, signed=band.signed, overlaid=overlaid)
     cv2.rectangle(page, (_MARGIN, y), (_MARGIN + width - 1, y + height - 1), RULE, 1)
     low, middle, high = band.bar
     draw_text(page, low, _MARGIN, y + height + 15, TINY)
@@ -191,7 +191,7 @@ def _draw_legend(page: Picture, band: Band) -> None:
 
 
 def _legend_height(band: Band) -> int:
-    return 22 * len(_name_lines(band.name, _LEGEND - 24)) + _LINE * len(band.lines) + 38
+    return 22 * len(_name_lines(band.name, _LEGEND - 24)) + _LINE * len(band.lines) + 48
 
 
 def _name_lines(name: str, room: int) -> list[str]:

@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 
 from viztool.render.colormaps import Map, Picture, colorize, overlay
+from viztool.render.scaling import scaled
 from viztool.render.text import GREY, RULE, SMALL, draw_text
 
 _BLANK = (246, 247, 248)
@@ -36,15 +37,8 @@ def draw_tile(tile: Tile, size: tuple[int, int], photo: Picture | None = None) -
         if w >= 80:
             draw_text(picture, tile.mark, w // 2, h // 2 + 5, SMALL.with_color(GREY), "center")
     elif photo is not None:
-        picture = overlay(tile.values, tile.limit, cv2.resize(photo, (w, h), interpolation=cv2.INTER_AREA))
+        picture = overlay(tile.values, tile.limit, scaled(photo, size))
     else:
-        picture = colorize(resize_map(tile.values, size), tile.limit)
+        picture = colorize(scaled(tile.values, size), tile.limit)
     cv2.rectangle(picture, (0, 0), (w - 1, h - 1), RULE, 1)
     return picture
-
-
-def resize_map(values: Map, size: tuple[int, int]) -> Map:
-    """Larger: each unit stays a plain cell, as nothing lies between units. Smaller: areas are averaged."""
-    h, w = size
-    smaller = values.shape[0] >= h and values.shape[1] >= w
-    return cv2.resize(values, (w, h), interpolation=cv2.INTER_AREA if smaller else cv2.INTER_NEAREST)

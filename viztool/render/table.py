@@ -1,0 +1,71 @@
+"""A table as a picture: quiet rules, aligned columns, and a bar for each share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import cv2
+import numpy as np
+
+from viztool.render.colormaps import Picture
+from viztool.render.text import BODY, GREY, RULE, SMALL, TINY, TITLE, draw_text, fit, text_width
+
+_MARGIN = 40
+_ROW = 22
+_GAP = 28
+_BAR = 90
+_INDENT = 14
+_WIDEST = 420  # of a column; longer entries lose their middle
+_BAR_COLOR = (122, 152, 186)
+
+
+@dataclass(frozen=True)
+class Column:
+    """heading: above it. cells: one for each row. shares: in [0, 1], drawn as bars behind the cells; or none."""
+
+    heading: str
+    cells: Sequence[str]
+    align: Literal["left", "right"] = "left"
+    shares: Sequence[float] = ()
+
+
+def draw_table(title: str, subtitle: str, columns: Sequence[Column], indents: Sequence[int]) -> Picture:
+    """The table: uint8 (H, W, 3) RGB, as large as it needs to be. indents: how deep each row's first cell stands."""
+    deepest = _INDENT * max(indents, default=0)
+    widths = [_width(column) + (deepest if first else 0) for first, column in zip(_first(columns), columns, strict=True)]
+    width = max(sum(widths) + _GAP * (len(columns) - 1), text_width(title, TITLE)) + 2 * _MARGIN
+    page = np.full((_MARGIN + 86 + _ROW * len(indents) + _MARGIN, width, 3), 255, np.uint8)
+    draw_text(page, title, _MARGIN, _MARGIN + 22, TITLE)
+    draw_text(page, fit(subtitle, width - 2 * _MARGIN, SMALL), _MARGIN, _MARGIN + 46, SMALL)
+
+    top = _MARGIN + 78
+    x = _MARGIN
+    for first, column, column_width in zip(_first(columns), columns, widths, strict=True):
+        _draw_column(page, column, x, top, column_width, indents if first else [0] * len(indents))
+        x += column_width + _GAP
+    cv2.line(page, (_MARGIN, top + 8), (width - _MARGIN - 1, top + 8), RULE, 1)
+    return page
+
+
+def _draw_column(page: Picture, column: Column, x: int, top: int, width: int, indents: Sequence[int]) -> None:
+    end = x + width if column.align == "right" else x
+    draw_text(page, column.heading, end, top, TINY, column.align)
+    for row, cell in enumerate(column.cells):
+        baseline = top + _ROW * (row + 1) + 6
+        if column.shares:
+            length = round(_BAR * column.shares[row])
+            cv2.rectangle(page, (x, baseline - 10), (x + length, baseline + 2), _BAR_COLOR, -1 if length else 1)
+        style = BODY if indents[row] == 0 else BODY.with_color(GREY)
+        shift = _INDENT * indents[row]
+        draw_text(page, fit(cell, width - shift, style), end + shift, baseline, style, column.align)
+
+
+def _width(column: Column) -> int:
+    widest = max(text_width(cell, BODY) for cell in (column.heading, *column.cells))
+    return min(widest, _WIDEST) + (_BAR + 10 if column.shares else 0)
+
+
+def _first(columns: Sequence[Column]) -> list[bool]:
+    return [index == 0 for index in range(len(columns))]
