@@ -1,3 +1,63 @@
-"""See what a convolutional network sees: on your network, on your photo."""
+"""See what a convolutional network sees: on your network, on your photo.
+
+>>> import viztool
+>>> model = viztool.load_model()
+>>> viztool.feature_maps(model, viztool.read_image("cat.jpg")).save("sheet.png")  # doctest: +SKIP
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from viztool.errors import ViztoolError
+    from viztool.features import FeatureMaps, feature_maps
+    from viztool.hooks import Activations, capture
+    from viztool.images import read_image
+    from viztool.inspect import LayerTable, layer_table
+    from viztool.models import Model, load_model, wrap_model
+
+# Where each public name lives. They are imported on first use: `viztool --help` must not wait for torch.
+_HOMES = {
+    "Activations": "viztool.hooks",
+    "FeatureMaps": "viztool.features",
+    "LayerTable": "viztool.inspect",
+    "Model": "viztool.models",
+    "ViztoolError": "viztool.errors",
+    "capture": "viztool.hooks",
+    "feature_maps": "viztool.features",
+    "layer_table": "viztool.inspect",
+    "load_model": "viztool.models",
+    "read_image": "viztool.images",
+    "wrap_model": "viztool.models",
+}
+
+__all__ = [
+    "Activations",
+    "FeatureMaps",
+    "LayerTable",
+    "Model",
+    "ViztoolError",
+    "__version__",
+    "capture",
+    "feature_maps",
+    "layer_table",
+    "load_model",
+    "read_image",
+    "wrap_model",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'viztool' has no attribute {name!r}")
+    value = getattr(import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,7 @@
+"""Feature maps: what each stage of a network makes of a photo, on one sheet."""
+
+from viztool.features.compute import feature_maps
+from viztool.features.layer_maps import LayerMaps
+from viztool.features.result import FeatureMaps
+
+__all__ = ["FeatureMaps", "LayerMaps", "feature_maps"]

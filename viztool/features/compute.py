@@ -1,0 +1,175 @@
+"""From a network and a photo to feature maps, in one forward pass."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, TypeAlias, overload
+
+import torch
+from torch import Tensor, nn
+
+from viztool.errors import LayerError, ModelError
+from viztool.features.layer_maps import LayerMaps, channel_statistics
+from viztool.features.result import FeatureMaps, Normalize
+from viztool.hooks import capture
+from viztool.hooks.evaluating import evaluating
+from viztool.hooks.layout import to_maps
+from viztool.hooks.naming import named_layers, unwrap
+from viztool.hooks.select import STAGES
+from viztool.hooks.tree import tensors_in
+from viztool.hooks.watch import watch
+from viztool.inspect.receptive_field import ReceptiveField
+from viztool.inspect.trace import FieldTracer
+from viztool.models.model import Model
+from viztool.models.outputs import Prediction, top_classes
+from viztool.render.colormaps import Picture
+from viztool.subject import Subject, looks_at
+
+Patterns: TypeAlias = str | Iterable[str] | None
+
+
+@overload
+def feature_maps(
+    model: Model | nn.Module,
+    photo: Picture,
+    layers: Patterns = None,
+    top: int | None = 16,
+    *,
+    normalize: Normalize = "channel",
+    overlay: bool = False,
+    source: str = "photo",
+) -> FeatureMaps: ...
+@overload
+def feature_maps(
+    model: Model | nn.Module,
+    photo: Sequence[Picture],
+    layers: Patterns = None,
+    top: int | None = 16,
+    *,
+    normalize: Normalize = "channel",
+    overlay: bool = False,
+    source: str = "photo",
+) -> list[FeatureMaps]: ...
+@overload
+def feature_maps(
+    model: Model | nn.Module,
+    photo: Tensor,
+    layers: Patterns = None,
+    top: int | None = 16,
+    *,
+    normalize: Normalize = "channel",
+    overlay: bool = False,
+    source: str = "photo",
+) -> FeatureMaps | list[FeatureMaps]: ...
+
+
+def feature_maps(
+    model: Model | nn.Module,
+    photo: Picture | Sequence[Picture] | Tensor,
+    layers: Patterns = None,
+    top: int | None = 16,
+    *,
+    normalize: Normalize = "channel",
+    overlay: bool = False,
+    source: str = "photo",
+) -> FeatureMaps | list[FeatureMaps]:
+    """The maps of a network's layers for a photo.
+
+    photo: uint8 RGB (H, W, 3), or a list of these; or a tensor (N, C, H, W), normalised already, which a
+    bare network needs. Several photos, or a tensor with N > 1, give a list of results.
+    layers: patterns as in `capture`; by default the last layer at each resolution.
+    top: how many channels to draw of each layer, those with the largest spatial standard deviation;
+    None for all. All are kept in `.layers[i].maps`.
+    normalize: one colour scale for each "channel", or one for all of a "layer".
+    overlay: draw each map over the photo. source: what the photo is called on the sheet.
+
+    The network runs once, in evaluation mode and without grad, and is left as it was. Raises LayerError
+    if no layer matches or none of them has maps, ModelError if the network cannot run on the photo.
+    """
+    if top is not None and top < 1:
+        raise LayerError(f"top is {top}; draw at least one channel, or all with top=None")
+    looks, single = looks_at(model, photo, source)
+    results = [
+        result
+        for x, subjects in looks
+        for result in _look(model, x, subjects, layers, top, normalize=normalize, overlay=overlay)
+    ]
+    return results[0] if single else results
+
+
+def _look(
+    model: Model | nn.Module,
+    x: Tensor,
+    subjects: Sequence[Subject],
+    patterns: Patterns,
+    top: int | None,
+    *,
+    normalize: Normalize,
+    overlay: bool,
+) -> list[FeatureMaps]:
+    """The results for a batch: one forward that captures, traces receptive fields, and predicts."""
+    net = unwrap(model)
+    named = named_layers(net)
+    fields: dict[str, ReceptiveField | None] = {}
+    size = (x.shape[-2], x.shape[-1])
+
+    def maps_of(output: Tensor) -> Tensor | None:
+        maps = to_maps(output, len(subjects), size)
+        return None if maps is None else maps.float()
+
+    def note_field(name: str, module: nn.Module, output: Any) -> None:
+        if isinstance(output, Tensor):
+            fields[name] = tracer.of(output)
+
+    with (
+        evaluating(net),
+        torch.no_grad(),
+        FieldTracer(net, x) as tracer,
+        watch(named, exit=note_field),
+        capture(net, STAGES if patterns is None else patterns, reduce=maps_of) as acts,
+    ):
+        output = net(x)
+
+    kept = {name: next(tensors_in(acts[name]), None) for name in acts}
+    without = tuple(name for name, maps in kept.items() if maps is None)
+    named_outright = {patterns} if isinstance(patterns, str) else set(patterns or ())
+    refused = [name for name in without if name in named_outright] or (
+        list(without) if len(without) == len(kept) else []
+    )
+    if refused:
+        raise LayerError(
+            f"layer {refused[0]!r} puts out no maps (channels of height × width); "
+            "choose a layer before the network flattens them"
+        )
+    layers = [
+        _layer_maps(name, type(named[name]).__name__, maps, top, fields.get(name), len(acts.calls(name)))
+        for name, maps in kept.items()
+        if maps is not None
+    ]
+    predictions, verdict = _predictions(model, output, len(subjects))
+    return [
+        FeatureMaps(
+            subject, predictions[index], verdict, tuple(each[index] for each in layers), without, normalize, overlay
+        )
+        for index, subject in enumerate(subjects)
+    ]
+
+
+def _layer_maps(
+    name: str, kind: str, maps: Tensor, top: int | None, field: ReceptiveField | None, calls: int
+) -> list[LayerMaps]:
+    """The layer's maps for each image of the batch, ranked where they were computed."""
+    arrays = maps.cpu().numpy()
+    return [
+        LayerMaps(name, kind, array, statistics, tuple(statistics.ranked()[:top].tolist()), field, calls)
+        for array, statistics in zip(arrays, channel_statistics(maps), strict=True)
+    ]
+
+
+def _predictions(model: Model | nn.Module, output: Any, count: int) -> tuple[list[tuple[Prediction, ...]], str]:
+    """The top classes of each image; or none, and why."""
+    try:
+        rows = top_classes(output, model.classes if isinstance(model, Model) else None)
+    except ModelError as error:
+        return [()] * count, f"No prediction: {error}."
+    return [tuple(row) for row in rows], ""

@@ -1,0 +1,169 @@
+"""The feature maps of one photo: the sheet, the numbers, the tensors."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+
+import viztool
+from viztool.features.layer_maps import LayerMaps
+from viztool.images import atomic_write
+from viztool.inspect.receptive_field import ReceptiveField
+from viztool.models.outputs import Prediction
+from viztool.render.colormaps import Picture
+from viztool.render.sheet import Band, Header, Sheet, contact_sheet
+from viztool.render.tiles import Tile
+from viztool.results import Result
+from viztool.subject import Subject
+
+Normalize = Literal["channel", "layer"]
+
+
+@dataclass(frozen=True)
+class FeatureMaps(Result):
+    """One photo's maps, layer by layer in the order in which they ran."""
+
+    subject: Subject
+    predictions: tuple[Prediction, ...]
+    verdict: str
+    """Why there are no predictions, or nothing."""
+    layers: tuple[LayerMaps, ...]
+    without_maps: tuple[str, ...]
+    """Layers that the selection also picked, whose output has no two sides to draw."""
+    normalize: Normalize = "channel"
+    overlay: bool = False
+
+    def __getitem__(self, layer: str) -> LayerMaps:
+        for maps in self.layers:
+            if maps.name == layer:
+                return maps
+        raise KeyError(layer)
+
+    def picture(self) -> Picture:
+        """The contact sheet: uint8 (H, 1340, 3) RGB."""
+        return contact_sheet(self._sheet())
+
+    @property
+    def numbers(self) -> dict[str, Any]:
+        """Every figure of the sheet, ready for JSON."""
+        return {
+            **self.subject.numbers,
+            "predictions": [{"class": name, "probability": probability} for name, probability in self.predictions],
+            "verdict": self.verdict,
+            "score": "spatial standard deviation",
+            "normalize": self.normalize,
+            "overlay": self.overlay,
+            "layers": [layer.numbers for layer in self.layers],
+            "without_maps": list(self.without_maps),
+            "versions": {"viztool": viztool.__version__, "torch": torch.__version__},
+        }
+
+    def save_npz(self, path: str | PathLike[str], *, force: bool = True) -> Path:
+        """Write the raw maps of all channels, float32 (C, h, w) under each layer's name, compressed."""
+        target = Path(path)
+        # Not numpy.savez, which takes names as keywords: a layer may be called "file", as its first argument is.
+        with (
+            atomic_write(target, force=force) as file,
+            zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive,
+        ):
+            for layer in self.layers:
+                with archive.open(f"{layer.name or 'network'}.npy", "w", force_zip64=True) as entry:
+                    np.lib.format.write_array(entry, layer.maps, allow_pickle=False)
+        return target
+
+    def _sheet(self) -> Sheet:
+        subject = self.subject
+        h, w = subject.view.shape[:2]
+        header = Header(
+            title=subject.source,
+            subtitle=f"{subject.network} · {subject.weights} · sees {h} × {w} px",
+            photo=subject.view if subject.photo is None else subject.photo,
+            seen=subject.seen,
+            predictions=self.predictions,
+            notes=self._notes(),
+            verdict=self.verdict,
+        )
+        footer = f"viztool {viztool.__version__} · torch {torch.__version__} · {subject.preprocessing}"
+        return Sheet(
+            header=header,
+            bands=[self._band(layer) for layer in self.layers],
+            footer=footer,
+            aspect=h / w,
+            under=subject.view if self.overlay else None,
+        )
+
+    def _notes(self) -> list[str]:
+        scale = (
+            "Each channel has a colour scale of its own: ±max is the largest value in that tile."
+            if self.normalize == "channel"
+            else "All channels of a layer share one colour scale, given under its name."
+        )
+        zero = "The photo is grey where a map is zero, red" if self.overlay else "A map is white where it is zero, red"
+        notes = [
+            "Each band is a layer, in the order in which they run; each tile one of its channels.",
+            f"{zero} where it is positive, blue where it is negative. {scale}",
+            "σ, the standard deviation over positions, says how much a channel tells about where. "
+            "The channels are ranked by it.",
+        ]
+        if self.without_maps:
+            notes.append(f"Without maps to draw: {', '.join(self.without_maps)}.")
+        return notes
+
+    def _band(self, layer: LayerMaps) -> Band:
+        return Band(
+            name=layer.name or "(the network)",
+            lines=_facts(layer),
+            tiles=[self._tile(layer, channel) for channel in layer.channels],
+            signed=layer.signed,
+            bar=self._bar(layer),
+        )
+
+    def _bar(self, layer: LayerMaps) -> tuple[str, str, str]:
+        top = "max" if self.normalize == "channel" else f"{layer.limit():.3g}"
+        return (f"−{top}", "0", top) if layer.signed else ("0", "", top)
+
+    def _tile(self, layer: LayerMaps, channel: int) -> Tile:
+        statistics = layer.statistics
+        mark, score = None, ""
+        if not statistics.finite[channel]:
+            mark = "not finite"
+        elif statistics.constant[channel]:
+            value = float(statistics.mean[channel])
+            mark = "dead" if value == 0 else f"always {value:.2g}"
+        else:
+            score = f"σ {statistics.sd[channel]:.2g}"
+        limit = layer.limit(channel if self.normalize == "channel" else None)
+        return Tile(layer.maps[channel], limit, f"#{channel}", score, mark)
+
+
+def _facts(layer: LayerMaps) -> Sequence[str]:
+    channels, h, w = layer.maps.shape
+    shown = len(layer.channels)
+    lines = [layer.type, f"{channels} channels of {h} × {w}"]
+    if layer.field is not None:
+        lines += _field_words(layer.field)
+    if layer.calls > 1:
+        lines.append(f"ran {layer.calls} times; this is the last")
+    lines.append(f"all {channels} shown" if shown == channels else f"the {shown} of largest σ")
+    odd = [(layer.dead, "dead on this photo"), (layer.constant, "constant"), (layer.not_finite, "not finite")]
+    lines += [f"{count} {what}" for count, what in odd if count]
+    return lines
+
+
+def _field_words(field: ReceptiveField) -> list[str]:
+    """What one unit of the layer sees of the input, in words."""
+    if field.everything:
+        return ["a unit sees everything"]
+
+    def sides(numbers: tuple[float, ...]) -> str:
+        return " × ".join(f"{number:.3g}" if number % 1 else f"{number:.0f}" for number in numbers)
+
+    lines = [f"a unit sees {sides(field.size)} px", f"one every {sides(field.stride)} px"]
+    return [*lines, "and everything, pooled"] if field.global_context else lines

@@ -1,0 +1,94 @@
+"""What is looked at: a photo or a tensor, as the network gets it and as a person sees it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+from torch import Tensor, nn
+
+from viztool.errors import ModelError
+from viztool.hooks.naming import unwrap
+from viztool.models.model import Model
+from viztool.render.colormaps import Picture
+
+Look: TypeAlias = tuple[Tensor, list["Subject"]]
+"""An input (N, C, H, W) that the network takes at once, and what each of its N images is."""
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What was looked at, and with what.
+
+    photo: (H, W, 3), or None if the network was given a tensor. view: (h, w, 3), what the network was
+    given of it, in colours. seen: (top, left, bottom, right) of that in the photo.
+    """
+
+    source: str
+    photo: Picture | None
+    view: Picture
+    seen: tuple[float, float, float, float] | None
+    network: str
+    weights: str
+    preprocessing: str
+
+    @property
+    def numbers(self) -> dict[str, Any]:
+        return {
+            "source": self.source,
+            "network": self.network,
+            "weights": self.weights,
+            "preprocessing": self.preprocessing,
+            "input": list(self.view.shape[:2]),
+        }
+
+
+def looks_at(
+    model: Model | nn.Module, photo: Picture | Sequence[Picture] | Tensor, source: str
+) -> tuple[list[Look], bool]:
+    """The inputs to run the network on, in its own precision, and whether one result is wanted, not a list.
+
+    photo: uint8 RGB (H, W, 3), or several; or a normalised tensor (N, C, H, W), which a bare network needs.
+    Raises ModelError for anything else.
+    """
+    if isinstance(photo, Tensor):
+        if photo.dim() < 4 or not len(photo):
+            raise ModelError(f"a tensor to look at is (N, C, H, W), not {tuple(photo.shape)}")
+        return [(photo, [_of_tensor(model, image, source) for image in photo])], len(photo) == 1
+    if not isinstance(model, Model):
+        raise ModelError("a bare network needs a normalised tensor (N, C, H, W); for a photo, use wrap_model first")
+    photos: list[Picture] = [photo] if isinstance(photo, np.ndarray) and photo.ndim == 3 else list(photo)
+    # One by one: networks that take photos whole get each in its own size.
+    looks = [(model.preprocess(each).to(model.dtype), [_of_photo(model, each, source)]) for each in photos]
+    return looks, isinstance(photo, np.ndarray) and photo.ndim == 3
+
+
+def _of_photo(model: Model, photo: Picture, source: str) -> Subject:
+    return Subject(
+        source=source,
+        photo=photo,
+        view=model.view(photo),
+        seen=model.crop_box(photo.shape),
+        network=model.name,
+        weights=model.weights,
+        preprocessing=model.preprocessing,
+    )
+
+
+def _of_tensor(model: Model | nn.Module, image: Tensor, source: str) -> Subject:
+    """image: (C, H, W). Its colours are its first three channels, stretched to their own range: it is normalised."""
+    shown = image.detach().float().nan_to_num()
+    shown = shown[:3] if len(shown) >= 3 else shown[:1].expand(3, -1, -1)
+    low, high = shown.aminmax()
+    view = ((shown - low) / (high - low).clamp_min(1e-12) * 255).round().byte().permute(1, 2, 0).cpu().numpy()
+    return Subject(
+        source="tensor" if source == "photo" else source,
+        photo=None,
+        view=np.ascontiguousarray(view),
+        seen=None,
+        network=model.name if isinstance(model, Model) else type(unwrap(model)).__name__,
+        weights=model.weights if isinstance(model, Model) else "as given",
+        preprocessing="input as given, shown stretched to its own range",
+    )
