@@ -1,0 +1,29 @@
+"""The `viztool` command: parse, call, print. torch is imported inside a command, never here."""
+
+from __future__ import annotations
+
+import click
+
+import viztool
+from viztool.cli.features import features
+from viztool.cli.gallery import gallery
+from viztool.cli.layers import layers
+from viztool.cli.models import models
+
+__all__ = ["main"]
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(viztool.__version__, prog_name="viztool")
+def main() -> None:
+    """See what a convolutional network sees: on your network, on your photo.
+
+    \b
+    viztool features photo.jpg                 what each stage of a trained network makes of it
+    viztool features photo.jpg -m resnet50     the same for another network
+    viztool layers -m resnet50                 the layers, their shapes and receptive fields
+    """  # noqa: D301 (click's own mark for lines that stay as they are)
+
+
+for _command in (features, layers, models, gallery):
+    main.add_command(_command)

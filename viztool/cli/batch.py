@@ -1,0 +1,131 @@
+"""Many photos in, one file for each out: plan, carry on past failures, sum up."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from viztool.cli.errors import debugging, one_line
+from viztool.errors import ImageError
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+STDIN = "-"
+
+
+def output_options(command: F) -> F:
+    """Where the files go and what is said of them."""
+    options = [
+        click.option("-o", "--output", metavar="PATH", help="The file to write, or a folder. [default: this folder]"),
+        click.option("--force", is_flag=True, help="Replace files that exist."),
+        click.option("--json", "as_json", is_flag=True, help="Print a manifest with every number, and nothing else."),
+        click.option("--open", "open_it", is_flag=True, help="Show the pictures when they are done."),
+        click.option("-q", "--quiet", is_flag=True, help="Print nothing but errors."),
+        click.option("-v", "--verbose", is_flag=True, help="Say more on stderr."),
+    ]
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+@dataclass(frozen=True)
+class Job:
+    """One photo and the file that its picture goes to."""
+
+    photo: str
+    target: Path
+
+    @property
+    def source(self) -> str:
+        """What the photo is called on its picture."""
+        return "stdin" if self.photo == STDIN else Path(self.photo).name
+
+    def read(self) -> Any:
+        """The photo, uint8 RGB (H, W, 3)."""
+        from viztool.images import read_image
+
+        return read_image(sys.stdin.buffer if self.photo == STDIN else self.photo)
+
+
+def plan(paths: Sequence[str], output: str | None, kind: str) -> list[Job]:
+    """The jobs for the photos that `paths` name: cat.jpg gives cat_KIND.png, here or in the folder `output`."""
+    from viztool.images import find_images
+
+    photos = [str(path) for path in find_images(paths)]
+    if output is not None and len(photos) == 1 and not _is_folder(output):
+        return [Job(photos[0], Path(output))]
+    if output is not None and Path(output).suffix and not Path(output).is_dir():
+        raise click.UsageError(f"{len(photos)} photos cannot go into the one file {output}; give a folder with -o")
+    folder = Path(output or ".")
+    jobs: list[Job] = []
+    taken: set[Path] = set()
+    for photo in photos:
+        stem = "stdin" if photo == STDIN else Path(photo).stem
+        # a/cat.jpg and b/cat.jpg must not write over each other.
+        names = (f"{stem}{count}_{kind}.png" for count in ["", *(f"-{n}" for n in range(2, len(photos) + 2))])
+        target = next(folder / name for name in names if folder / name not in taken)
+        taken.add(target)
+        jobs.append(Job(photo, target))
+    return jobs
+
+
+def _is_folder(output: str) -> bool:
+    return output.endswith(("/", "\\")) or Path(output).is_dir() or not Path(output).suffix
+
+
+def refuse_existing(path: Path, force: bool) -> None:
+    """Raise ImageError if the file exists and may not be replaced: better now than when the work is done."""
+    if path.exists() and not force:
+        raise ImageError(f"{path} exists; use --force to replace it or -o to write elsewhere")
+
+
+@dataclass
+class Batch:
+    """A failure is noted and the rest is done; `finish` then says what was not, and ends the command."""
+
+    as_json: bool
+    quiet: bool
+    open_it: bool
+    done: list[dict[str, Any]] = field(default_factory=list)
+    failed: list[dict[str, str]] = field(default_factory=list)
+
+    @contextmanager
+    def attempt(self, photo: str) -> Iterator[None]:
+        """A failure inside the block is this photo's alone."""
+        try:
+            yield
+        except Exception as error:
+            if debugging():
+                raise
+            text = one_line(error)
+            self.failed.append({"source": photo, "error": text})
+            click.echo(f"Error: {text}" if Path(photo).name in text else f"Error: {photo}: {text}", err=True)
+
+    def wrote(self, entry: dict[str, Any], *paths: Path) -> None:
+        """A photo is done: these files, and this entry for the manifest."""
+        self.done.append({**entry, "files": [str(path) for path in paths]})
+        if not self.as_json and not self.quiet:
+            for path in paths:
+                click.echo(str(path))
+
+    def finish(self, command: str) -> None:
+        """Print the manifest or the summary, show the pictures, and exit with 1 if anything failed."""
+        if self.as_json:
+            manifest = {"command": command, "results": self.done, "errors": self.failed}
+            click.echo(json.dumps(manifest, indent=2, allow_nan=False))
+        if self.failed and len(self.done) + len(self.failed) > 1:
+            names = ", ".join(failure["source"] for failure in self.failed[:5])
+            more = " and others" if len(self.failed) > 5 else ""
+            click.echo(f"{len(self.done)} done, {len(self.failed)} not: {names}{more}", err=True)
+        if self.open_it:
+            for entry in self.done:
+                click.launch(entry["files"][0])
+        if self.failed:
+            sys.exit(1)

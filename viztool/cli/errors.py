@@ -1,0 +1,50 @@
+"""Errors as one line on stderr; the traceback only with --debug."""
+
+from __future__ import annotations
+
+import functools
+import sys
+from collections.abc import Callable
+from typing import ParamSpec, TypeVar
+
+import click
+
+from viztool.errors import ViztoolError
+
+_DEBUG = "viztool.debug"
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def one_line(error: BaseException) -> str:
+    """What went wrong, in one line."""
+    text = " ".join(str(error).split())
+    if isinstance(error, ViztoolError):
+        return text
+    return f"{type(error).__name__}: {text} (unexpected; --debug shows where)"
+
+
+def debugging() -> bool:
+    """Whether this command was called with --debug."""
+    return bool(click.get_current_context().meta.get(_DEBUG))
+
+
+def reported(command: Callable[P, R]) -> Callable[P, R]:
+    """Give a command the option --debug, and end it with exit code 1 and one line if it raises."""
+
+    @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+    @functools.wraps(command)
+    def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
+        click.get_current_context().meta[_DEBUG] = kwargs.pop("debug")
+        try:
+            return command(*args, **kwargs)
+        except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
+            raise
+        except Exception as error:
+            if debugging():
+                raise
+            click.echo(f"Error: {one_line(error)}", err=True)
+            sys.exit(1)
+
+    return wrapper
