@@ -54,9 +54,9 @@ class FieldTracer(TorchFunctionMode):
         pictures they are (C, H, W). The very tensors, not copies.
 
     It sees each torch function that the network calls, and runs none itself. What comes out of a function
-    without a rule (`viztool.inspect.rules`), or from where torch functions are not seen (a scripted
-    function, a custom autograd function), has no field, nor has what is computed from it: the field
-    that is given is right or None. Nothing is written on tensors, and none is kept alive.
+    without a rule (`viztool.inspect.rules`), or from where torch functions are not seen (scripted code,
+    NumPy), has no field, nor has what is computed from it: the field that is given is right or None.
+    Nothing is written on tensors, and none is kept alive.
     """
 
     def __init__(self, net: nn.Module | object, x: Any) -> None:

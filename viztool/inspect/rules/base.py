@@ -95,6 +95,17 @@ def of_one(rule: Callable[..., TensorFields | list[TensorFields]]) -> Rule:
     return checked
 
 
+def of_first(rule: Callable[..., TensorFields | list[TensorFields]]) -> Rule:
+    """A rule for functions that take from other tensors no more than their shape or type."""
+
+    def checked(call: Call, *args: Any, **kwargs: Any) -> TensorFields | list[TensorFields]:
+        if not call.leading:
+            raise LostFieldError
+        return rule(call, *args[1:], **kwargs)
+
+    return checked
+
+
 def axes_of(dim: Dim) -> frozenset[int]:
     """The axes of the input that units which differ only along this dim see different parts of, or the whole of."""
     if dim is None or isinstance(dim, Within):

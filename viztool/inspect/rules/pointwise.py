@@ -5,22 +5,22 @@ from __future__ import annotations
 from typing import Any
 
 from viztool.inspect.lattice import Dim, Lattice, Mixed
-from viztool.inspect.rules.base import Call, Rule, TensorFields, axes_of, union
+from viztool.inspect.rules.base import Call, Rule, TensorFields, axes_of, of_first, of_one, union
 
 _OF_ONE = """
 relu relu6 leaky_relu prelu rrelu elu selu celu gelu silu mish hardtanh hardswish hardsigmoid hardshrink softshrink
 tanhshrink softplus softsign threshold logsigmoid log_sigmoid _threshold sigmoid tanh sin cos tan exp expm1 log log1p
 log2 sqrt rsqrt square reciprocal abs absolute neg negative positive sign floor ceil round trunc frac erf
-clamp clip clamp_min clamp_max nan_to_num logical_not bitwise_not isnan isinf isfinite
+nan_to_num logical_not bitwise_not isnan isinf isfinite
 dropout dropout1d dropout2d dropout3d alpha_dropout feature_alpha_dropout
-clone detach contiguous alias requires_grad_ data.get to type type_as float double half bfloat16 int long bool cpu cuda
+clone detach contiguous requires_grad_ data.get type float double half bfloat16 int long bool cpu cuda
 __neg__ __abs__ __invert__ __pos__
 """
 
 _OF_SEVERAL = """
-add sub subtract rsub mul multiply div divide true_divide floor_divide remainder fmod pow float_power
-maximum minimum fmax fmin where masked_fill lerp addcmul addcdiv atan2 hypot heaviside logaddexp copysign
-eq ne lt le gt ge equal logical_and logical_or logical_xor bitwise_and bitwise_or bitwise_xor
+clamp clip clamp_min clamp_max add sub subtract rsub mul multiply div divide true_divide floor_divide remainder fmod
+pow float_power maximum minimum fmax fmin where masked_fill lerp addcmul addcdiv atan2 hypot heaviside logaddexp
+copysign eq ne lt le gt ge logical_and logical_or logical_xor bitwise_and bitwise_or bitwise_xor
 __add__ __radd__ __sub__ __rsub__ __mul__ __rmul__ __div__ __rdiv__ __truediv__ __rtruediv__ __floordiv__ __rfloordiv__
 __mod__ __rmod__ __pow__ __rpow__ __and__ __or__ __xor__ __rand__ __ror__ __rxor__ __eq__ __ne__ __lt__ __le__ __gt__
 __ge__ __iadd__ __isub__ __imul__ __idiv__ __itruediv__ __ipow__
@@ -54,8 +54,16 @@ def pointwise(call: Call, *_args: Any, **_kwargs: Any) -> TensorFields:
     return TensorFields(tuple(dims), context)
 
 
+def unchanged(call: Call, *_args: Any, **_kwargs: Any) -> TensorFields:
+    return call.fields
+
+
 def _with_in_place(names: list[str]) -> list[str]:
     return names + [f"{name}_" for name in names if not name.endswith("_")]
 
 
-RULES: dict[str, Rule] = dict.fromkeys(_with_in_place((_OF_ONE + _OF_SEVERAL).split()), pointwise)
+RULES: dict[str, Rule] = {
+    **dict.fromkeys(_with_in_place(_OF_ONE.split()), of_one(unchanged)),
+    **dict.fromkeys(_with_in_place(_OF_SEVERAL.split()), pointwise),
+    **dict.fromkeys(["to", "type_as"], of_first(unchanged)),
+}

@@ -16,6 +16,7 @@ from viztool.inspect.rules.base import (
     Shape,
     TensorFields,
     axes_of,
+    of_first,
     of_one,
     through,
     union,
@@ -62,8 +63,10 @@ def _regrouped(dims: Sequence[Dim], before: Shape, after: Shape) -> tuple[list[D
     real = [(dim, size) for dim, size in zip(dims, before, strict=True) if size > 1]
     parts = [size for size in after if size > 1]
     spatial = [dim for dim, _ in real if axes_of(dim)]
-    if not spatial:
-        new: list[Dim] = [None] * len(parts)  # channels, and places within blocks that join them
+    if len(real) == 1 and (len(parts) == 1 or isinstance(real[0][0], Within)):
+        new: list[Dim] = [real[0][0]] * len(parts)
+    elif not spatial:
+        new = [None] * len(parts)  # channels, and places within blocks that join them
     elif spatial == [real[0][0]] and len(parts) == 1 and not any(dim for dim, _ in real[1:]):
         # Units of the outermost dim, each repeated: sub-pixel upsampling written as a view.
         new = [through(spatial[0], along.nearest(Fraction(1, prod(size for _, size in real[1:]))))]
@@ -254,7 +257,8 @@ RULES: dict[str, Rule] = {
     **dict.fromkeys(["movedim", "moveaxis"], of_one(movedim)),
     "unsqueeze": of_one(unsqueeze),
     "squeeze": of_one(squeeze),
-    **dict.fromkeys(["expand", "expand_as", "broadcast_to", "repeat", "tile"], of_one(expand)),
+    **dict.fromkeys(["expand", "broadcast_to", "repeat", "tile"], of_one(expand)),
+    "expand_as": of_first(expand),
     "flip": of_one(flip),
     "roll": of_one(roll),
     "index_select": of_one(index_select),
