@@ -9,37 +9,20 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from viztool.render.colormaps import Picture, color_bar
+from viztool.render.colormaps import Picture
+from viztool.render.parts import LINE, MARGIN, WIDTH, blank_page, draw_bar, draw_footer, draw_lines, draw_predictions
 from viztool.render.scaling import scaled
-from viztool.render.text import (
-    BODY,
-    GREY,
-    HEADING,
-    INK,
-    RULE,
-    SMALL,
-    TINY,
-    TITLE,
-    Color,
-    draw_text,
-    fit,
-    text_width,
-    wrap,
-)
+from viztool.render.text import HEADING, RULE, SMALL, TINY, TITLE, draw_text, fit, text_width, wrap
 from viztool.render.tiles import Tile, draw_tile
 
-_WIDTH = 1340
-_MARGIN = 40
 _LEGEND = 252  # the column of words at the left of each band
 _MANY = 64  # tiles; beyond them, smaller ones
 _SIDE = 112  # a multiple of 7, 14, 28, 56 and 112, the sides of most networks' maps
-_BAR = (168, 9)
+_BAR = 168
 _LONGEST = 6.0  # height : width of a tile at most; longer inputs are drawn shorter
 _PHOTO = (216, 324)  # the most it may take, height × width
 _NOTES = 300
 _WORDS = 560
-_LINE = 19
-_TRACK = (238, 240, 242)
 
 
 @dataclass(frozen=True)
@@ -80,41 +63,27 @@ class Sheet:
 def contact_sheet(sheet: Sheet) -> Picture:
     """Draw the sheet: uint8 (H, 1340, 3) RGB, as high as it needs to be."""
     bands = [_draw_band(band, sheet.aspect, sheet.under) for band in sheet.bands]
-    return np.concatenate([_draw_header(sheet.header), *bands, _draw_footer(sheet.footer)])
-
-
-def _page(height: int) -> Picture:
-    return np.full((height, _WIDTH, 3), 255, np.uint8)
+    return np.concatenate([_draw_header(sheet.header), *bands, draw_footer(sheet.footer)])
 
 
 def _draw_header(header: Header) -> Picture:
     photo = _draw_photo(header.photo, header.seen)
     height, width = photo.shape[:2]
-    notes_x = _WIDTH - _MARGIN - _NOTES
-    x = _MARGIN + width + 32
+    notes_x = WIDTH - MARGIN - _NOTES
+    x = MARGIN + width + 32
     room = min(notes_x - 44 - x, _WORDS)
-    page = _page(_MARGIN + _PHOTO[0] + 30)
-    page[_MARGIN : _MARGIN + height, _MARGIN : _MARGIN + width] = photo
+    page = blank_page(MARGIN + _PHOTO[0] + 30)
+    page[MARGIN : MARGIN + height, MARGIN : MARGIN + width] = photo
 
-    draw_text(page, fit(header.title, room, TITLE), x, _MARGIN + 22, TITLE)
-    y = _draw_lines(page, wrap(header.subtitle, room, SMALL), x, _MARGIN + 47) + 14
-    for rank, (name, probability) in enumerate(header.predictions):
-        _draw_prediction(page, name, probability, x, y, room, GREY if rank else INK)
-        y += 25
-    _draw_lines(page, wrap(header.verdict, room, SMALL), x, y)
+    draw_text(page, fit(header.title, room, TITLE), x, MARGIN + 22, TITLE)
+    y = draw_lines(page, wrap(header.subtitle, room, SMALL), x, MARGIN + 47) + 14
+    y = draw_predictions(page, header.predictions, x, y, room)
+    draw_lines(page, wrap(header.verdict, room, SMALL), x, y)
 
-    y = _MARGIN + 11
+    y = MARGIN + 11
     for note in header.notes:
-        y = _draw_lines(page, wrap(note, _NOTES, SMALL), notes_x, y) + 9
+        y = draw_lines(page, wrap(note, _NOTES, SMALL), notes_x, y) + 9
     return page
-
-
-def _draw_lines(page: Picture, lines: Sequence[str], x: int, y: int) -> int:
-    """Write small lines below one another; returns where the next would stand."""
-    for line in lines:
-        draw_text(page, line, x, y, SMALL)
-        y += _LINE
-    return y
 
 
 def _draw_photo(photo: Picture, seen: tuple[float, float, float, float] | None) -> Picture:
@@ -130,28 +99,16 @@ def _draw_photo(photo: Picture, seen: tuple[float, float, float, float] | None) 
     return faded
 
 
-def _draw_prediction(page: Picture, name: str, probability: float, x: int, y: int, room: int, color: Color) -> None:
-    """A name, a bar and a percentage in one line."""
-    number, label = 62, min(220, room // 2)
-    draw_text(page, fit(name, label - 12, BODY), x, y, BODY.with_color(color))
-    left, right = x + label, x + room - number
-    cv2.rectangle(page, (left, y - 9), (right, y - 2), _TRACK, -1)
-    if probability > 0:
-        filled = max(1, round((right - left) * min(probability, 1.0)))
-        cv2.rectangle(page, (left, y - 9), (left + filled, y - 2), color, -1)
-    draw_text(page, f"{probability:.1%}", x + room, y, BODY.with_color(color), "right")
-
-
 def _draw_band(band: Band, aspect: float, under: Picture | None) -> Picture:
     many = len(band.tiles) > _MANY
     side, gap, caption = (_SIDE // 2, 8, 15) if many else (_SIDE, 16, 19)
     size = _tile_size(side, aspect)
-    left = _MARGIN + _LEGEND
-    columns = max(1, (_WIDTH - _MARGIN - left + gap) // (size[1] + gap))
+    left = MARGIN + _LEGEND
+    columns = max(1, (WIDTH - MARGIN - left + gap) // (size[1] + gap))
     rows = -(-len(band.tiles) // columns)
     row_height = size[0] + caption + gap // 2
-    page = _page(24 + max(rows * row_height, _legend_height(band)) + 14)
-    cv2.line(page, (_MARGIN, 0), (_WIDTH - _MARGIN - 1, 0), RULE, 1)
+    page = blank_page(24 + max(rows * row_height, _legend_height(band)) + 14)
+    cv2.line(page, (MARGIN, 0), (WIDTH - MARGIN - 1, 0), RULE, 1)
 
     _draw_legend(page, band, overlaid=under is not None)
     # Beside every label or none: a score that only some tiles show would seem to be missing from the others.
@@ -178,20 +135,14 @@ def _draw_legend(page: Picture, band: Band, *, overlaid: bool) -> None:
     room = _LEGEND - 24
     y = 38
     for line in _name_lines(band.name, room):
-        draw_text(page, line, _MARGIN, y, HEADING)
+        draw_text(page, line, MARGIN, y, HEADING)
         y += 22
-    y = _draw_lines(page, [fit(line, room, SMALL) for line in band.lines], _MARGIN, y) + 2
-    width, height = _BAR
-    page[y : y + height, _MARGIN : _MARGIN + width] = color_bar(width, height, signed=band.signed, overlaid=overlaid)
-    cv2.rectangle(page, (_MARGIN, y), (_MARGIN + width - 1, y + height - 1), RULE, 1)
-    low, middle, high = band.bar
-    draw_text(page, low, _MARGIN, y + height + 15, TINY)
-    draw_text(page, middle, _MARGIN + width // 2, y + height + 15, TINY, "center")
-    draw_text(page, high, _MARGIN + width, y + height + 15, TINY, "right")
+    y = draw_lines(page, [fit(line, room, SMALL) for line in band.lines], MARGIN, y) + 2
+    draw_bar(page, MARGIN, y, _BAR, signed=band.signed, overlaid=overlaid, ticks=band.bar)
 
 
 def _legend_height(band: Band) -> int:
-    return 22 * len(_name_lines(band.name, _LEGEND - 24)) + _LINE * len(band.lines) + 48
+    return 22 * len(_name_lines(band.name, _LEGEND - 24)) + LINE * len(band.lines) + 48
 
 
 def _name_lines(name: str, room: int) -> list[str]:
@@ -202,10 +153,3 @@ def _name_lines(name: str, room: int) -> list[str]:
             lines.append("")
         lines[-1] += part
     return [fit(line, room, HEADING) for line in lines]
-
-
-def _draw_footer(footer: str) -> Picture:
-    page = _page(46)
-    cv2.line(page, (_MARGIN, 0), (_WIDTH - _MARGIN - 1, 0), RULE, 1)
-    draw_text(page, fit(footer, _WIDTH - 2 * _MARGIN, TINY), _MARGIN, 24, TINY)
-    return page

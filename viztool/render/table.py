@@ -33,8 +33,8 @@ class Column:
 
 def draw_table(title: str, subtitle: str, columns: Sequence[Column], indents: Sequence[int]) -> Picture:
     """The table: uint8 (H, W, 3) RGB, as large as it needs to be. indents: how deep each row's first cell stands."""
-    deepest = _INDENT * max(indents, default=0)
-    widths = [_width(column) + (deepest if first else 0) for first, column in zip(_first(columns), columns, strict=True)]
+    deepest = [_INDENT * max(indents, default=0)] + [0] * (len(columns) - 1)
+    widths = [_width(column) + indent for column, indent in zip(columns, deepest, strict=True)]
     width = max(sum(widths) + _GAP * (len(columns) - 1), text_width(title, TITLE)) + 2 * _MARGIN
     page = np.full((_MARGIN + 86 + _ROW * len(indents) + _MARGIN, width, 3), 255, np.uint8)
     draw_text(page, title, _MARGIN, _MARGIN + 22, TITLE)
@@ -42,8 +42,8 @@ def draw_table(title: str, subtitle: str, columns: Sequence[Column], indents: Se
 
     top = _MARGIN + 78
     x = _MARGIN
-    for first, column, column_width in zip(_first(columns), columns, widths, strict=True):
-        _draw_column(page, column, x, top, column_width, indents if first else [0] * len(indents))
+    for index, (column, column_width) in enumerate(zip(columns, widths, strict=True)):
+        _draw_column(page, column, x, top, column_width, indents if index == 0 else [0] * len(indents))
         x += column_width + _GAP
     cv2.line(page, (_MARGIN, top + 8), (width - _MARGIN - 1, top + 8), RULE, 1)
     return page
@@ -65,7 +65,3 @@ def _draw_column(page: Picture, column: Column, x: int, top: int, width: int, in
 def _width(column: Column) -> int:
     widest = max(text_width(cell, BODY) for cell in (column.heading, *column.cells))
     return min(widest, _WIDEST) + (_BAR + 10 if column.shares else 0)
-
-
-def _first(columns: Sequence[Column]) -> list[bool]:
-    return [index == 0 for index in range(len(columns))]

@@ -1,0 +1,113 @@
+"""A heatmap: where a network looked, for which score, and by which method."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+import viztool
+from viztool.models.outputs import Prediction
+from viztool.render.colormaps import Picture
+from viztool.render.heat import HeatBand, HeatSheet, heat_sheet
+from viztool.results import Result
+from viztool.subject import Subject
+
+
+@dataclass(frozen=True, eq=False)
+class Heatmap(Result):
+    """Heatmaps of N images by one method.
+
+    raw: (N, h, w) float32 on the CPU, at the layer's resolution (the input's, for pixel attributions), not
+        normalised; after the ReLU where the method's definition has one.
+    target: the class or score that each map is of; classes: its index, or None for a score of one's own.
+    score: (N,) its value. layer: the layers that were used, in order; none for a method of pixels.
+    signed: whether the method tells for from against, so that `raw` may be negative. unit: what `raw` is in.
+    details: what else there is to know of the maps, such as the error of their completeness; ready for JSON.
+    """
+
+    method: str
+    raw: Tensor
+    target: tuple[str, ...]
+    classes: tuple[int, ...] | None
+    score: Tensor
+    layer: tuple[str, ...]
+    signed: bool
+    subjects: tuple[Subject, ...]
+    predictions: tuple[tuple[Prediction, ...], ...] = ()
+    unit: str = "score"
+    seed: int | None = None
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def signed_map(self) -> Tensor:
+        """(N, H, W) in [-1, 1]: `raw` at the input's size, over its largest absolute value. Zeros stay zeros."""
+        large = F.interpolate(self.raw[:, None], self.subjects[0].view.shape[:2], mode="bilinear")[:, 0]
+        limit = large.abs().amax((1, 2), keepdim=True)
+        return torch.where(limit > 0, large / limit.clamp_min(torch.finfo(large.dtype).tiny), 0.0)
+
+    @property
+    def map(self) -> Tensor:
+        """(N, H, W) in [0, 1]: how far from nothing, whether for or against."""
+        return self.signed_map.abs()
+
+    def __len__(self) -> int:
+        return len(self.raw)
+
+    def picture(self) -> Picture:
+        """One band for each image: what the network was given, the map, the map over it. uint8 (H, W, 3) RGB."""
+        bands = [self._band(index) for index in range(len(self))]
+        return heat_sheet(HeatSheet(bands, f"viztool {viztool.__version__} · torch {torch.__version__}"))
+
+    @property
+    def numbers(self) -> dict[str, Any]:
+        """Every figure that is drawn or claimed, ready for JSON."""
+        return {
+            "method": self.method,
+            "layer": list(self.layer),
+            "signed": self.signed,
+            "unit": self.unit,
+            "seed": self.seed,
+            "images": [self._image_numbers(index) for index in range(len(self))],
+            "details": dict(self.details),
+            "versions": {"viztool": viztool.__version__, "torch": torch.__version__},
+        }
+
+    def _image_numbers(self, index: int) -> dict[str, Any]:
+        raw = self.raw[index]
+        predictions = self.predictions[index] if self.predictions else ()
+        return {
+            **self.subjects[index].numbers,
+            "target": self.target[index],
+            "class": None if self.classes is None else self.classes[index],
+            "score": float(self.score[index]),
+            "predictions": [{"class": name, "probability": probability} for name, probability in predictions],
+            "map": list(raw.shape),
+            "min": float(raw.min()),
+            "max": float(raw.max()),
+            "empty": not bool((raw != 0).any()),
+        }
+
+    def _band(self, index: int) -> HeatBand:
+        subject = self.subjects[index]
+        raw = self.raw[index].numpy()
+        lines = [
+            f"{self.method} of {self.target[index]}",
+            f"score {float(self.score[index]):.3g}",
+            *([f"layer {', '.join(self.layer)}"] if self.layer else []),
+            f"map {raw.shape[0]} × {raw.shape[1]}",
+        ]
+        return HeatBand(
+            title=subject.source,
+            subtitle=f"{subject.network} · {subject.weights}",
+            view=subject.view,
+            values=raw,
+            signed=self.signed,
+            unit=self.unit,
+            lines=lines,
+            predictions=self.predictions[index] if self.predictions else (),
+        )
