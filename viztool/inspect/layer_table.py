@@ -183,7 +183,8 @@ def _rows(layers: dict[str, nn.Module], seen: Mapping[str, _Seen]) -> list[Layer
     inside: dict[str, list[str]] = {name: [] for name in layers}
     tops: list[str] = []
     for name in layers:
-        inside.get(name.rpartition(".")[0], tops).append(name)
+        parent = name.rpartition(".")[0]
+        (inside[parent] if parent else tops).append(name)
     entered = {name: at for at, name in enumerate(seen)}
     first_run: dict[str, float] = {}
     macs: dict[str, int] = {}
