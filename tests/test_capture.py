@@ -168,6 +168,8 @@ def test_detach_lets_go_of_the_graph_and_keeps_gradients_where_asked() -> None:
         net(x)
     assert not acts["layer2"].requires_grad
     assert same(acts["layer2"], expected)
+    with capture(identity := nn.Identity(), detach=True):
+        assert identity(expected[0].requires_grad_()) is expected[0]  # the network goes on undisturbed
     with capture(net, "layer2", detach=True, grads=True) as both:
         net(x)[:, 0].sum().backward()
     with capture(net, "layer2", grads=True) as kept:

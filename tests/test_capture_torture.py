@@ -151,6 +151,28 @@ def test_a_tensor_under_two_names_changed_by_the_layers_own(what: str, mode: Cal
     assert same(output, plain)
 
 
+@pytest.mark.parametrize("grads", [False, True])
+@pytest.mark.parametrize("layers", [None, "minus", "plus"])
+def test_layers_in_place_one_after_the_other(layers: str | None, grads: bool) -> None:
+    net = Net(
+        lambda net, x: net.plus(net.minus(net.conv(x))).mul_(3),
+        conv=nn.Conv2d(1, 2, 3),
+        minus=Lambda(lambda x: x.neg_()),
+        plus=Lambda(lambda x: x.add_(1)),
+    )
+    x = torch.randn(2, 1, 5, 5)
+    h = net.conv(x)
+    expected = {"conv": h, "minus": -h, "plus": 1 - h}
+    with capture(net, layers, grads=grads) as acts:
+        output = net(x)
+    assert same(output, (1 - h) * 3)
+    assert all(same(acts[layer], expected[layer]) for layer in acts)
+    if grads:
+        output.sum().backward()
+        gradients = {"conv": -3.0, "minus": 3.0, "plus": 3.0}
+        assert all(same(acts.grad(layer), torch.full_like(h, gradients[layer])) for layer in acts)
+
+
 def test_a_skip_around_an_inplace_relu_is_part_of_its_gradient() -> None:
     # As in the residual units of depth networks: `x` is the ReLU's output by another name.
     net = Net(lambda net, x: net.tail(h := net.stem(x)) + h, stem=nn.Conv2d(1, 2, 3), tail=nn.Sequential())
@@ -479,6 +501,43 @@ def test_an_output_that_is_the_input_of_a_frozen_network_does_not_change_the_inp
         net(leaf).sum().backward()
     assert not leaf._backward_hooks
     assert same(acts.grad("0"), leaf.grad)
+
+
+def test_an_input_made_in_inference_mode_goes_through_a_frozen_network() -> None:
+    net = nn.Sequential(nn.Identity(), nn.Conv2d(1, 2, 3), nn.ReLU(inplace=True)).requires_grad_(False)
+    with torch.inference_mode():
+        x = torch.randn(2, 1, 7, 7)
+    with capture(net, grads=True) as acts:
+        net(x).sum().backward()
+    assert same(acts["0"], x)
+    positive = (F.conv2d(x, net[1].weight, net[1].bias) > 0).float()
+    assert same(acts.grad("1"), positive)
+    torch.testing.assert_close(acts.grad("0"), F.conv_transpose2d(positive, net[1].weight))
+
+
+def test_an_input_that_may_not_be_changed_in_place_goes_on_as_a_copy() -> None:
+    net = nn.Sequential(nn.Identity(), nn.ReLU(inplace=True))
+    values = torch.randn(2, 3)
+    with torch.inference_mode():
+        inference = values.clone()
+    for x in (values.clone().requires_grad_(), inference):
+        with capture(net, "0", grads=True) as acts:
+            output = net(x)
+        assert same(output, values.relu())
+        assert same(acts["0"], values)
+        assert same(x, values)
+
+
+def test_copy_false_on_a_frozen_network_shares_memory_and_refuses_what_was_overwritten() -> None:
+    net = nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU(inplace=True)).requires_grad_(False)
+    x = torch.randn(2, 1, 7, 7)
+    with capture(net, copy=False, grads=True) as acts:
+        output = net(x)
+        output.sum().backward()
+    assert acts["1"].data_ptr() == output.data_ptr()
+    assert same(acts["1"], net[0](x).relu())
+    assert same(acts.grad("0"), (net[0](x) > 0).float())
+    assert message_of(lambda: acts["0"]).startswith("the output of layer '0' was overwritten in place")
 
 
 def test_each_backward_pass_replaces_the_gradient_of_the_one_before() -> None:

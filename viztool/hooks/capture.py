@@ -52,7 +52,8 @@ def capture(
     reached by `re:stages`.
 
     What is captured is the layer's own output, whatever a later layer does to it in place. When grad is
-    on it stays in the autograd graph, and gradients of what the network makes of it reach it.
+    on it stays in the autograd graph: a loss can be built on it, and gradients of the network's own output
+    reach it (`torch.autograd.grad(score, acts[layer])`).
 
     grads: keep the gradient at each output, for `acts.grad(layer)`. Also works on a frozen network.
     stop: end the forward, and with it the `with` block, as soon as every selected layer has run once, in

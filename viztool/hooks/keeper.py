@@ -88,8 +88,8 @@ class Keeper:
         if not self.copy and tensor.is_inference():
             raise LayerError("copy=False cannot be checked in torch.inference_mode(); use torch.no_grad() or copy=True")
         differentiable = tensor.is_floating_point() or tensor.is_complex()
-        in_graph = torch.is_grad_enabled() and differentiable and (tensor.requires_grad or self.grads)
-        if not in_graph or (self.detach and not self.grads):
+        wanted = self.grads or (tensor.requires_grad and not self.detach)
+        if not (torch.is_grad_enabled() and differentiable and wanted):
             # Nothing is asked of the graph: keep a copy, and let the network go on undisturbed.
             return self._derive(layer, tensor.detach(), True, shared), tensor
 
@@ -108,9 +108,9 @@ class Keeper:
                 # Worked in place on its input, so the network may go on to use it by the input's name (a skip
                 # around an in-place ReLU): only the tensor itself gets the gradient of both ways.
                 return tensor, tensor.clone()
-        if tensor.is_leaf and tensor.requires_grad:
-            # A parameter, or a tensor of the user's, which the next layer must not change in place.
-            own = tensor.clone()
+        elif tensor.requires_grad or tensor.is_inference():
+            # A parameter or an input, which the next layer must not change in place, or may not in autograd.
+            own = tensor.clone().requires_grad_()
             return own, own.clone()
         own = tensor.clone() if self.copy else tensor.detach()
         return own.requires_grad_(), _SameMemory.apply(own, tensor.detach())
@@ -161,7 +161,8 @@ class _SameMemory(torch.autograd.Function):
     """The network's tensor, in its own memory, as if it were made from the one that is kept.
 
     With a clone in its place, the network would go another way wherever it changes in place a tensor that
-    it holds under two names, as after Identity, Flatten or Dropout in evaluation mode.
+    it holds under two names, as after Identity, Flatten or Dropout in evaluation mode. (What is lost is the
+    gradient of such a change by the other name.)
     """
 
     @staticmethod
