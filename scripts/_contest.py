@@ -165,11 +165,6 @@ def _version(package: str) -> str:
         return "not installed"
 
 
-def as_text() -> str:
-    """The machine in one line."""
-    return ", ".join(f"{name} {value}" for name, value in machine().items())
-
-
 def as_markdown(outcomes: Sequence[Outcome]) -> str:
     lines = [HEADINGS, ("---",) * len(HEADINGS), *(_cells(outcome) for outcome in outcomes)]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
