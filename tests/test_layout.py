@@ -78,6 +78,27 @@ def test_where_both_readings_fit_channels_come_second() -> None:
         assert to_maps(x, shape[0], (224, 224)) is x
 
 
+def test_a_network_that_stretches_the_picture_itself_has_its_channels_second() -> None:
+    for channels in (16, 64, 240):
+        x = torch.randn(1, channels, 160, 160)
+        assert to_maps(x, 1, (120, 200)) is x
+
+
+def test_a_padded_picture_is_still_told_from_channels() -> None:
+    # 480 × 640 scaled to 800 × 1067 and padded to 800 × 1088
+    for stride in (4, 8, 16, 32, 64):
+        assert map_size((1, -(-800 // stride), -(-1088 // stride), 96), 1, (480, 640))[1] == -(-1088 // stride)
+        assert map_size((1, 96, -(-800 // stride), -(-1088 // stride)), 1, (480, 640))[0] == -(-800 // stride)
+
+
+@pytest.mark.parametrize("size", [(480, 640), (500, 333), (224, 448)])
+@pytest.mark.parametrize("stride", [4, 8, 16, 32, 64])
+def test_small_maps_are_told_by_their_proportions_as_far_as_they_have_any(size: tuple[int, int], stride: int) -> None:
+    h, w = (-(-side // stride) for side in size)
+    assert map_size((1, h, w, 384), 1, size) == (h, w)
+    assert map_size((1, 384, h, w), 1, size) == (h, w)
+
+
 def test_gradients_go_through() -> None:
     tokens = torch.randn(1, 5, 3, requires_grad=True)
     maps = to_maps(tokens, 1, (32, 32))

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from math import ceil, inf, log
+from math import ceil, inf, log, log1p
 
 from torch import Tensor
 
 Size = tuple[int, int]
+
+_PADDED = log(1.25)
+"""Padding and rounding may distort maps by this much, a small map by one more of its cells. If they are farther
+from the picture's proportions, the network has stretched it itself (SSD to a square), and they tell nothing."""
 
 _MOST_PREFIX_TOKENS = 16  # class, distillation and register tokens stand before the patches
 
@@ -17,7 +21,7 @@ def to_maps(activation: Tensor, batch: int, input_size: Size) -> Tensor | None:
 
     activation: (N, C, H, W); (N, H, W, C); or tokens (N, T, D), row by row, with up to 16 others before
     them. batch, input_size: N and (H, W) of the network's input, to which the map's sides are in
-    proportion: that tells channels from sides. Where both readings fit, the channels come second.
+    proportion: that tells channels from sides. Where both readings fit, or neither, the channels come second.
     """
     shape = tuple(activation.shape)
     size = map_size(shape, batch, input_size)
@@ -41,7 +45,8 @@ def map_size(shape: tuple[int, ...], batch: int, input_size: Size) -> Size | Non
 
 
 def _channels_second(shape: tuple[int, ...], input_size: Size) -> bool:
-    return distortion((shape[2], shape[3]), input_size) <= distortion((shape[1], shape[2]), input_size)
+    as_second, as_last = distortion((shape[2], shape[3]), input_size), distortion((shape[1], shape[2]), input_size)
+    return as_second <= as_last or as_last > _PADDED + log1p(1 / min(shape[1], shape[2]))
 
 
 def distortion(sides: Size, input_size: Size) -> float:
