@@ -64,12 +64,15 @@ class Keeper:
         inputs: the tensors that the layer was given, as `versions_of` told them before it ran.
         """
         onward: list[Tensor] = []
+        disturbed = False
         shared: list[Tensor] = []
         places: list[GradientAt] = []
 
         def keep_tensor(tensor: Tensor) -> Any:
+            nonlocal disturbed
             place = GradientAt()
             kept, goes_on = self._keep_tensor(layer, tensor, inputs, place, shared)
+            disturbed = disturbed or goes_on is not tensor
             onward.append(goes_on)
             places.append(place)
             return kept
@@ -77,8 +80,7 @@ class Keeper:
         kept = map_tensors(keep_tensor, output)
         gradients = _in_place_of_tensors(places, output) if self.grads else NOT_KEPT
         call = Call(kept, gradients, tuple(shared))
-        untouched = all(mine is theirs for mine, theirs in zip(onward, tensors_in(output), strict=True))
-        return call, None if untouched else _in_place_of_tensors(onward, output)
+        return call, _in_place_of_tensors(onward, output) if disturbed else None
 
     def _keep_tensor(
         self, layer: str, tensor: Tensor, inputs: dict[int, int], place: GradientAt, shared: list[Tensor]
