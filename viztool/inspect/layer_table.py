@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from math import inf
 from typing import Any
 
@@ -17,85 +17,9 @@ from viztool.hooks.watch import watch
 from viztool.inspect.macs import MacCounter
 from viztool.inspect.one_forward import untouched
 from viztool.inspect.receptive_field import ReceptiveField
+from viztool.inspect.table import LayerRow, LayerTable
 from viztool.inspect.trace import FieldTracer
 from viztool.models.model import Model
-
-
-@dataclass(frozen=True)
-class LayerRow:
-    """One layer.
-
-    depth: 1 for the network's own children. calls: how often it ran; some never do (an auxiliary head, a
-    `ModuleList`, which has no forward). output_shape, receptive_field: of the first tensor that its last
-    call put out, None if there is none. parameters, macs: with those of the layers inside it.
-    """
-
-    name: str
-    type: str
-    depth: int
-    is_leaf: bool
-    calls: int
-    output_shape: tuple[int, ...] | None
-    parameters: int
-    macs: int
-    receptive_field: ReceptiveField | None
-
-
-@dataclass(frozen=True)
-class LayerTable:
-    """The layers of a network in the order in which they first run, each before those inside it.
-
-    A layer that never runs stands behind the one that it is defined after. parameters, macs: of the whole
-    network; a parameter that is shared counts once.
-    """
-
-    network: str
-    input_shape: tuple[int, ...] | None
-    rows: tuple[LayerRow, ...]
-    parameters: int
-    macs: int
-
-    @property
-    def numbers(self) -> dict[str, Any]:
-        """Everything in the table, ready for JSON."""
-        return {
-            "network": self.network,
-            "input_shape": self.input_shape and list(self.input_shape),
-            "parameters": self.parameters,
-            "macs": self.macs,
-            "layers": [
-                {
-                    **asdict(row),
-                    "output_shape": row.output_shape and list(row.output_shape),
-                    "receptive_field": row.receptive_field and row.receptive_field.numbers,
-                }
-                for row in self.rows
-            ],
-        }
-
-    def __str__(self) -> str:
-        """The table as plain text."""
-        lines = [("layer", "type", "output", "parameters", "multiply-adds", "receptive field")]
-        lines += [
-            (
-                "  " * (row.depth - 1) + row.name.rpartition(".")[2],
-                row.type,
-                "" if row.output_shape is None else " × ".join(map(str, row.output_shape)),
-                f"{row.parameters:,}",
-                f"{row.macs:,}",
-                "" if row.receptive_field is None else str(row.receptive_field),
-            )
-            for row in self.rows
-        ]
-        lines += [("total", "", "", f"{self.parameters:,}", f"{self.macs:,}", "")]
-        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-        return "\n".join(
-            "  ".join(
-                cell.rjust(width) if at in (3, 4) else cell.ljust(width)
-                for at, (cell, width) in enumerate(zip(line, widths, strict=True))
-            ).rstrip()
-            for line in lines
-        )
 
 
 @dataclass

@@ -54,9 +54,9 @@ def _draw_column(page: Picture, column: Column, x: int, top: int, width: int, in
     draw_text(page, column.heading, end, top, TINY, column.align)
     for row, cell in enumerate(column.cells):
         baseline = top + _ROW * (row + 1) + 6
-        if column.shares:
-            length = round(_BAR * column.shares[row])
-            cv2.rectangle(page, (x, baseline - 10), (x + length, baseline + 2), _BAR_COLOR, -1 if length else 1)
+        if column.shares and column.shares[row] > 0:
+            length = max(1, round(_BAR * column.shares[row]))
+            page[baseline - 10 : baseline + 3, x : x + length] = _BAR_COLOR
         style = BODY if indents[row] == 0 else BODY.with_color(GREY)
         shift = _INDENT * indents[row]
         draw_text(page, fit(cell, width - shift, style), end + shift, baseline, style, column.align)
