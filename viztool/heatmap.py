@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -76,6 +77,18 @@ class Heatmap(Result):
             "details": dict(self.details),
             "versions": {"viztool": viztool.__version__, "torch": torch.__version__},
         }
+
+    @property
+    def in_words(self) -> str:
+        """Method, target, score and layer of each image."""
+        place = f" at {', '.join(self.layer)}" if self.layer else ""
+        scores = zip(self.target, self.score.tolist(), strict=True)
+        return "; ".join(f"{self.method} of {target}, score {score:.3g}{place}" for target, score in scores)
+
+    @property
+    def arrays(self) -> dict[str, npt.NDArray[Any]]:
+        """The raw maps (N, h, w), and "map" (N, H, W) with its sign, in [-1, 1]."""
+        return {"raw": self.raw.numpy(), "map": self.signed_map.numpy()}
 
     def _image_numbers(self, index: int) -> dict[str, Any]:
         raw = self.raw[index]

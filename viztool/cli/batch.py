@@ -8,12 +8,18 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from viztool.cli.errors import debugging, one_line
+from viztool.cli.options import load
+from viztool.cli.progress import progress
 from viztool.errors import ImageError
+
+if TYPE_CHECKING:
+    from viztool.models.model import Model
+    from viztool.results import Result
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -27,6 +33,7 @@ def output_options(command: F) -> F:
         click.option("--force", is_flag=True, help="Replace files that exist."),
         click.option("--json", "as_json", is_flag=True, help="Print a manifest with every number, and nothing else."),
         click.option("--open", "open_it", is_flag=True, help="Show the pictures when they are done."),
+        click.option("--npz", is_flag=True, help="Also write the raw maps, in full, beside the picture."),
         click.option("-q", "--quiet", is_flag=True, help="Print nothing but errors."),
         click.option("-v", "--verbose", is_flag=True, help="Say more on stderr."),
     ]
@@ -46,6 +53,11 @@ class Job:
     def source(self) -> str:
         """What the photo is called on its picture."""
         return "stdin" if self.photo == STDIN else Path(self.photo).name
+
+    @property
+    def arrays(self) -> Path:
+        """The file for the raw values, beside the picture."""
+        return self.target.with_suffix(".npz")
 
     def read(self) -> Any:
         """The photo, uint8 RGB (H, W, 3)."""
@@ -84,6 +96,35 @@ def refuse_existing(path: Path, force: bool) -> None:
     """Raise ImageError if the file exists and may not be replaced: better now than when the work is done."""
     if path.exists() and not force:
         raise ImageError(f"{path} exists; use --force to replace it or -o to write elsewhere")
+
+
+def each_photo(
+    command: str, paths: Sequence[str], options: dict[str, Any], draw: Callable[[Model, Job], Result]
+) -> None:
+    """Draw each photo into its file by `draw`, and report; the whole of a command that makes pictures.
+
+    options: the values of `output_options` and `model_options`, and "npz"; they are taken out.
+    """
+    force, npz, verbose = options.pop("force"), options.pop("npz"), options.pop("verbose")
+    batch = Batch(options.pop("as_json"), options.pop("quiet"), options.pop("open_it"))
+    todo: list[Job] = []
+    for job in plan(paths, options.pop("output"), command):
+        with batch.attempt(job.photo):
+            for path in (job.target, job.arrays) if npz else (job.target,):
+                refuse_existing(path, force)
+            todo.append(job)
+    if todo:
+        model = load(options)
+        for job in progress(todo, quiet=batch.quiet):
+            with batch.attempt(job.photo):
+                result = draw(model, job)
+                written = [result.save(job.target, force=force)]
+                if npz:
+                    written.append(result.save_npz(job.arrays, force=force))
+                batch.wrote(result.numbers, *written)
+                if verbose:
+                    click.echo(f"{job.source}: {result.in_words}", err=True)
+    batch.finish(command)
 
 
 @dataclass

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
-from os import PathLike
-from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
+import numpy.typing as npt
 import torch
 
 import viztool
 from viztool.features.layer_maps import LayerMaps
-from viztool.images import atomic_write
 from viztool.inspect.receptive_field import ReceptiveField
 from viztool.models.outputs import Prediction
 from viztool.render.colormaps import Picture
@@ -65,18 +61,19 @@ class FeatureMaps(Result):
             "versions": {"viztool": viztool.__version__, "torch": torch.__version__},
         }
 
-    def save_npz(self, path: str | PathLike[str], *, force: bool = True) -> Path:
-        """Write the raw maps of all channels, float32 (C, h, w) under each layer's name, compressed."""
-        target = Path(path)
-        # Not numpy.savez, which takes names as keywords: a layer may be called "file", as its first argument is.
-        with (
-            atomic_write(target, force=force) as file,
-            zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive,
-        ):
-            for layer in self.layers:
-                with archive.open(f"{layer.name or 'network'}.npy", "w", force_zip64=True) as entry:
-                    np.lib.format.write_array(entry, layer.maps, allow_pickle=False)
-        return target
+    @property
+    def in_words(self) -> str:
+        """The predictions, then a line for each layer."""
+        says = ", ".join(f"{name} {probability:.1%}" for name, probability in self.predictions) or self.verdict
+        lines = [
+            f"  {layer.name}: {' × '.join(map(str, layer.maps.shape))}, {layer.dead} dead" for layer in self.layers
+        ]
+        return "\n".join([says, *lines])
+
+    @property
+    def arrays(self) -> dict[str, npt.NDArray[Any]]:
+        """The maps of all channels, float32 (C, h, w), under each layer's name."""
+        return {layer.name or "network": layer.maps for layer in self.layers}
 
     def _sheet(self) -> Sheet:
         subject = self.subject
