@@ -433,6 +433,15 @@ def test_an_output_without_tensors_is_kept_as_it_is(nothing: Any) -> None:
     )
 
 
+def test_a_layer_that_puts_out_a_module_keeps_it() -> None:
+    expert = nn.Linear(2, 2)
+    expert.cache = torch.ones(2)
+    net = Net(lambda net, x: net.choose(x)(x), choose=Lambda(lambda x: expert))
+    with capture(net, "choose", grads=True) as acts:
+        net(torch.ones(1, 2))
+    assert acts["choose"] is expert
+
+
 @pytest.mark.parametrize("grads", [False, True])
 @pytest.mark.parametrize(
     "make",
@@ -458,6 +467,28 @@ def test_outputs_of_any_kind_and_size(make: Callable[[Tensor], Tensor], grads: b
     for tensor in (acts["layer"], output):
         assert tensor.layout == plain.layout
         assert same(tensor.to_dense() if plain.is_sparse else tensor, plain.to_dense() if plain.is_sparse else plain)
+
+
+def test_gradients_of_complex_outputs() -> None:
+    net = Net(lambda net, x: net.fourier(x).abs().square().sum(), fourier=Lambda(torch.fft.fft2))
+    x = torch.randn(1, 1, 4, 4, requires_grad=True)
+    with capture(net, "fourier", grads=True) as acts:
+        net(x).backward()
+    torch.testing.assert_close(acts.grad("fourier"), 2 * torch.fft.fft2(x))
+
+
+def test_without_grad_the_network_goes_on_with_the_very_object() -> None:
+    made: list[Any] = []
+
+    def layer(x: Tensor) -> Any:
+        made.append({"x": [x]})
+        return made[-1]
+
+    net = Net(lambda net, x: net.layer(x) is made[-1], layer=Lambda(layer))
+    with torch.no_grad(), capture(net, "layer"):
+        assert net(torch.ones(1))
+    with capture(net, "layer"):
+        assert net(torch.ones(1))
 
 
 def test_channels_last_memory_stays_channels_last() -> None:

@@ -66,7 +66,14 @@ def test_tokens_become_maps_row_by_row_without_those_before_them(
 @pytest.mark.parametrize("prefix", [0, 1, 2])
 @pytest.mark.parametrize(
     ("h", "w", "size"),
-    [(14, 14, (230, 230)), (15, 15, (230, 230)), (14, 20, (230, 333)), (15, 21, (230, 333)), (29, 20, (462, 319))],
+    [
+        (16, 16, (225, 225)),
+        (14, 14, (230, 230)),
+        (15, 15, (230, 230)),
+        (14, 20, (230, 333)),
+        (15, 21, (230, 333)),
+        (29, 20, (462, 319)),
+    ],
 )
 def test_patches_may_leave_a_rest_of_the_picture_or_pad_it(prefix: int, h: int, w: int, size: tuple[int, int]) -> None:
     assert map_size((2, prefix + h * w, 6), 2, size) == (h, w)

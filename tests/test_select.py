@@ -93,6 +93,7 @@ def test_case_matters() -> None:
         ("quite another", "no layer matches 'quite another'; nearest: stem, layer1, layer1.0"),
         ("layer[!1]*", "no layer matches 'layer[!1]*'; nearest: layer1, layer10, layer1.1"),
         ("re:layer", "no layer matches 're:layer'; nearest: layer1, layer10, layer1.1"),
+        ("re:st", "no layer matches 're:st'; nearest: stem"),
         ("re:(", "'re:(' is not a regular expression: missing ), unterminated subpattern at position 0"),
         ("type:Conv", "no layer matches 'type:Conv'; nearest: type:Conv2d, type:LazyConv2d"),
         ("type:Transformer", "no layer matches 'type:Transformer'; nearest: type:BatchNorm2d, type:Block, type:Conv2d"),

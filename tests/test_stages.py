@@ -116,14 +116,23 @@ def test_what_can_be_no_stage_any_more_is_not_alive() -> None:
 
 def test_a_layer_that_raised_and_was_gone_on_without_leaves_no_trace() -> None:
     tracker = StageTracker([])
-    tracker.enter("")
-    for name in ("broken", "broken.inside"):
-        tracker.enter(name)
-    for name, size in [("a", BIG), ("b", MIDDLE)]:
+
+    def layer(name: str, size: tuple[int, int]) -> None:
         tracker.enter(name)
         tracker.exit(name, size)
+
+    tracker.enter("")
+    layer("stem", BIG)
+    tracker.enter("block")
+    layer("block.conv1", BIG)
+    for name in ("block.broken", "block.broken.inside"):
+        tracker.enter(name)
+    layer("block.conv2", MIDDLE)
+    tracker.exit("block", MIDDLE)
+    tracker.enter("broken")
+    layer("last", SMALL)
     tracker.exit("", None)
-    assert tracker.stages() == ["a", "b"]
+    assert tracker.stages() == ["stem", "block", "last"]
 
 
 def test_repeated_blocks_are_the_longest_run_of_one_class() -> None:
@@ -173,6 +182,11 @@ def two_resolutions() -> nn.Module:
     )
 
 
+def trunk_and_head() -> nn.Module:
+    trunk = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.ReLU(), nn.Conv2d(4, 8, 3, 2, padding=1), nn.ReLU())
+    return nn.Sequential(trunk, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 2))
+
+
 VIT_QUARTERS = [f"encoder.layers.encoder_layer_{block}" for block in (2, 5, 8, 11)]
 NETWORKS: dict[str, tuple[Callable[[], nn.Module], list[str]]] = {
     "resnet50": (tv.resnet50, ["relu", "layer1", "layer2", "layer3", "layer4"]),
@@ -205,6 +219,7 @@ NETWORKS: dict[str, tuple[Callable[[], nn.Module], list[str]]] = {
     ),
     "U-Net": (UNet, ["low", "up2", "out"]),
     "two resolutions": (two_resolutions, ["1", "3"]),
+    "a trunk of two resolutions": (trunk_and_head, ["0.1", "0"]),
 }
 
 
@@ -246,6 +261,17 @@ def test_a_forward_that_fails_is_not_the_one_that_shows_the_stages() -> None:
             net(torch.randn(1, 5, 8, 8))
         net(torch.randn(1, 3, 8, 8))
     assert acts.layers == ["1", "3"]
+
+
+def test_heads_and_windows_of_attention_are_no_maps() -> None:
+    class Attention(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return x.flatten(2).unflatten(1, (2, 3)).mT  # (N, heads, tokens, channels)
+
+    net = nn.Sequential(nn.Conv2d(3, 6, 2, stride=2), Attention(), nn.Identity())
+    with capture(net, "stages") as acts:
+        net(torch.randn(1, 3, 16, 16))
+    assert acts.layers == ["0"]
 
 
 def test_what_has_no_maps_says_so() -> None:
