@@ -120,6 +120,9 @@ def test_what_never_repeats_is_no_lattice():
     long = windows.nearest(Fraction(1, 4095))
     assert Lattice(0).through(long) is not None
     assert Lattice(0).through(long).through(windows.nearest(Fraction(1, 2))) is None
+    one, other = (Lattice(0, (*range(1, n), 0), (n,) * n, n) for n in (3001, 2999))
+    assert one.stride == other.stride
+    assert one.union(other) is None
 
 
 def test_units_that_see_nothing():

@@ -126,6 +126,8 @@ OPERATIONS = {
     "bilinear, corners": lambda x: F.interpolate(x, size=(31, 25), mode="bilinear", align_corners=True),
     "bicubic": lambda x: F.interpolate(x, scale_factor=(2, 4), mode="bicubic"),
     "area": lambda x: F.interpolate(x, size=(8, 13), mode="area"),
+    "scale that does not fit": lambda x: F.interpolate(x, scale_factor=1.3),
+    "scale that is made to fit": lambda x: F.interpolate(x, scale_factor=1.3, recompute_scale_factor=True),
     "upsample module": lambda x: nn.Upsample(scale_factor=3, mode="nearest")(x),
     "down and up": lambda x: F.interpolate(F.avg_pool2d(x, (2, 1)), size=x.shape[2:], mode="bilinear") + x,
     "pad": lambda x: F.conv2d(F.pad(x, (2, 0, 1, 3)), weight(1, 4, 3, 3)),
@@ -210,6 +212,9 @@ CONTEXT = {
     "squeeze and excitation": lambda x: x * F.adaptive_avg_pool2d(x, 1).sigmoid(),
     "excitation by linear": lambda x: x * F.linear(x.mean((2, 3)), weight(4, 4)).view(1, 4, 1, 1),
     "excitation by views": lambda x: x * x.view(1, 4, -1).mean(2)[:, :, None, None].expand_as(x),
+    "excitation by a pooling as large as the map": lambda x: x * F.avg_pool2d(x, x.shape[2:]),
+    "the same by views": lambda x: x * F.avg_pool2d(x, x.shape[2:]).flatten(1).view(1, 4, 1, 1),
+    "a row for all": lambda x: x + x[:, :, 3, None],
     "excitation of channels by conv1d": lambda x: (
         x * F.conv1d(x.mean((2, 3)).unsqueeze(1), weight(1, 1, 3), padding=1).view(1, 4, 1, 1)
     ),
@@ -219,6 +224,7 @@ CONTEXT = {
     "group norm": lambda x: F.group_norm(x, 2),
     "instance norm": lambda x: F.instance_norm(x),
     "layer norm over space": lambda x: F.layer_norm(x, x.shape[1:]),
+    "layer norm over rows": lambda x: F.layer_norm(x.transpose(1, 3), (x.shape[2], 4)),
     "batch norm in training mode": lambda x: nn.BatchNorm2d(4)(x),
     "softmax over rows": lambda x: x.softmax(2),
     "dynamic conv": lambda x: F.conv2d(x, weight(4, 4, 1, 1) * x.mean()),
@@ -244,6 +250,7 @@ def test_global_context_is_told_and_does_not_widen_the_field(name):
         lambda x: x.mean((-1, -2), keepdim=True),
         lambda x: F.conv2d(x.mean([2, 3], True), weight(2, 4, 1, 1)),
         lambda x: F.layer_norm(F.adaptive_avg_pool2d(x, 1).permute(0, 2, 3, 1), (4,)),
+        lambda x: F.adaptive_avg_pool2d(x, 1).view(1, 2, 2, 1, 1).transpose(1, 2).reshape(1, 4, 1, 1),
     ],
 )
 def test_behind_global_pooling_a_unit_sees_everything(pooled):
@@ -283,6 +290,18 @@ def stale_base(x):
     return base
 
 
+def masked_by_neighbours(x):
+    y = x.clone()
+    y[F.avg_pool2d(x, 3, 1, 1) > 0.7] = 0
+    return y
+
+
+def scattered(x):
+    y = torch.zeros_like(x)
+    y[torch.ones(SHAPE) > 0] = x.flatten()
+    return y
+
+
 LOST = {
     "attention": lambda x: (x.flatten(2).transpose(1, 2) @ x.flatten(2)).softmax(-1),
     "fused attention": lambda x: F.scaled_dot_product_attention(x, x, x),
@@ -305,11 +324,21 @@ LOST = {
     "turned and added": lambda x: x[..., :13, :13] + x[..., :13, :13].mT,
     "strides that do not fit": lambda x: x[:, :, ::2] + x[:, :, 4:12],
     "half of a block": lambda x: x.view(1, 4, 8, 2, 13)[:, :, :, 0],
+    "half of a block by pooling": lambda x: F.avg_pool3d(x.view(1, 4, 8, 2, 13), 1, (1, 2, 1)).squeeze(3),
+    "two gathers": lambda x: x[:, [0, 1], [2, 3]],
+    "rows as channels": lambda x: F.conv2d(x.transpose(1, 2), weight(16, 16, 1, 1)),
+    "a scale that never fits": lambda x: F.interpolate(x, scale_factor=2**0.5),
+    "one row enlarged to its corners": lambda x: F.interpolate(
+        x[:, :, :1], size=(4, 13), mode="bilinear", align_corners=True
+    ),
+    "kernels from the picture": lambda x: F.conv2d(x, x[:, :, :3, :3]),
     "antialiased": lambda x: F.interpolate(x, scale_factor=0.5, mode="bilinear", antialias=True),
     "one row": lambda x: x[:, :, 3],
     "scripted": lambda x: x + torch.jit.trace(lambda t: t.roll(3, 2), x, check_trace=False)(x),
     "numpy": through_numpy,
     "a list": through_a_list,
+    "masked by neighbours": masked_by_neighbours,
+    "scattered": scattered,
     "stale view": stale_view,
     "stale base": stale_base,
     "data": lambda x: setattr(y := x.clone(), "data", x.roll(1, 2)) or y,

@@ -68,13 +68,15 @@ class Lattice:
 
     def through(self, windows: Windows) -> Lattice | None:
         """The fields of units that are computed from these; None if they see nothing at all or never repeat."""
+        if windows.step == 0:
+            return None
         if len(self.first) == 1 and len(windows.units) == 1:  # nearly always: a plain convolution or pooling
             taps = windows.units[0]
             first, end = self.first[0] + self.step * taps[0], self.end[0] + self.step * taps[-1]
             return Lattice(self.axis, (first,), (end,), self.step * windows.step)
         period = len(self.first)
         repeats = period // gcd(period, windows.step)
-        if windows.step == 0 or repeats * len(windows.units) > _LONGEST_PERIOD:
+        if repeats * len(windows.units) > _LONGEST_PERIOD:
             return None
         spans = [
             self._hull([tap + repeat * windows.step for tap in taps])

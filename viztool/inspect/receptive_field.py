@@ -52,7 +52,7 @@ def receptive_field(axes: Sequence[Lattice | Whole], extents: Sequence[int], *, 
         size=tuple(axis.size if isinstance(axis, Lattice) else extent for axis, extent in lattices),
         stride=tuple(_plain(axis.stride) if isinstance(axis, Lattice) else extent for axis, extent in lattices),
         offset=tuple(_plain(axis.offset) if isinstance(axis, Lattice) else 0 for axis, _ in lattices),
-        global_context=context or any(isinstance(axis, Whole) for axis in axes),
+        global_context=context,
         everything=all(isinstance(axis, Whole) for axis in axes),
     )
 

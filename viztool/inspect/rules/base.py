@@ -128,25 +128,19 @@ def without(fields: TensorFields, at: int) -> TensorFields:
     return fields.with_dims(dims).with_context(fields.dims[at])
 
 
-def union(dims: Iterable[Dim]) -> tuple[Dim, frozenset[int]]:
-    """What units see that are computed from one unit along each of `dims`, and the axes that are only context.
+def union(dims: Iterable[Dim]) -> Dim:
+    """What units see that are computed from one unit along each of `dims`.
 
-    Something that sees a whole axis does not widen a lattice: that is what context is for.
+    Something that sees a whole axis does not widen a lattice: that is in the context already.
     """
     seen = [dim for dim in dims if dim is not None]
-    if not seen:
-        return None, _NO_AXES
     if all(dim == seen[0] for dim in seen):
-        return seen[0], _NO_AXES
-    if any(isinstance(dim, Within) for dim in seen):
-        raise LostFieldError
+        return seen[0] if seen else None
     axes = _NO_AXES.union(*[axes_of(dim) for dim in seen])
     lattices = [dim for dim in seen if isinstance(dim, Lattice)]
-    if len(axes) > 1 or any(isinstance(dim, Mixed) for dim in seen):
-        return Mixed(axes), _NO_AXES
-    if not lattices:
-        return seen[0], _NO_AXES
+    if len(axes) > 1 or any(isinstance(dim, Mixed | Within) for dim in seen):
+        return Mixed(axes)
     joined: Lattice | None = lattices[0]
     for lattice in lattices[1:]:
         joined = joined and joined.union(lattice)
-    return joined or Mixed(axes), axes if len(lattices) < len(seen) else _NO_AXES
+    return joined or Mixed(axes)

@@ -48,9 +48,7 @@ def pointwise(call: Call, *_args: Any, **_kwargs: Any) -> TensorFields:
                 context |= axes_of(dim)
             else:
                 here.append(dim)
-        joined, beyond = union(here)
-        dims.append(joined)
-        context |= beyond
+        dims.append(union(here))
     return TensorFields(tuple(dims), context)
 
 

@@ -29,8 +29,6 @@ def reshape(call: Call, *_args: Any, **_kwargs: Any) -> TensorFields:
 
 
 def reshaped(fields: TensorFields, before: Shape, after: Shape) -> TensorFields:
-    if 0 in before:
-        raise LostFieldError
     left, right = 0, 0
     shortest = min(len(before), len(after))
     while right < shortest and before[-1 - right] == after[-1 - right]:
@@ -169,13 +167,12 @@ def select(call: Call, dim: int, *_args: Any) -> TensorFields:
 
 
 def getitem(call: Call, index: Any) -> TensorFields:
-    """Basic indexing, and one list or tensor of positions along one dim."""
+    """Basic indexing, and one list or tensor of positions; more of those give fewer dims than is said here."""
     items = list(index) if isinstance(index, tuple) else [index]
     used = sum(item is not None and item is not Ellipsis for item in items)
     rest = [slice(None)] * (len(call.shape) - used)
     where = next((at for at, item in enumerate(items) if item is Ellipsis), len(items))
     items[where : where + 1] = rest
-    gathers = 0
     dims: list[Dim] = []
     gone: list[Dim] = []
     at = 0
@@ -193,34 +190,27 @@ def getitem(call: Call, index: Any) -> TensorFields:
         elif isinstance(item, int) and not isinstance(item, bool):
             gone.append(dim)
         else:
-            gathers += 1
             dims.append(_unordered(dim))
-            if gathers > 1 or not _is_positions(item):
-                raise LostFieldError
     return call.fields.with_dims(dims).with_context(*gone)
 
 
 def cat(call: Call, _tensors: Any = None, dim: int = 0, **kwargs: Any) -> TensorFields:
     """Along channels, a unit sees what the units at its place in each part see. Along space the order is lost."""
     at = kwargs.get("axis", dim) % len(call.outputs[0])
-    joined, context = _aligned(call.operands)
-    return TensorFields(tuple(_unordered(seen) if place == at else seen for place, seen in enumerate(joined)), context)
+    joined = _aligned(call.operands)
+    return joined.with_dims(_unordered(seen) if place == at else seen for place, seen in enumerate(joined.dims))
 
 
 def stack(call: Call, _tensors: Any = None, dim: int = 0, **_kwargs: Any) -> TensorFields:
-    joined, context = _aligned(call.operands)
+    joined = _aligned(call.operands)
     at = dim % len(call.outputs[0])
-    return TensorFields((*joined[:at], None, *joined[at:]), context)
+    return joined.with_dims((*joined.dims[:at], None, *joined.dims[at:]))
 
 
-def _aligned(operands: Sequence[tuple[TensorFields, Shape]]) -> tuple[tuple[Dim, ...], frozenset[int]]:
+def _aligned(operands: Sequence[tuple[TensorFields, Shape]]) -> TensorFields:
     context = frozenset[int]().union(*(fields.context for fields, _ in operands))
-    dims: list[Dim] = []
-    for seen in zip(*(fields.dims for fields, _ in operands), strict=True):
-        joined, beyond = union(seen)
-        dims.append(joined)
-        context |= beyond
-    return tuple(dims), context
+    places = zip(*(fields.dims for fields, _ in operands), strict=True)
+    return TensorFields(tuple(union(place) for place in places), context)
 
 
 def _shuffled(call: Call, dims: Iterable[int]) -> TensorFields:
@@ -235,15 +225,6 @@ def _unordered(dim: Dim) -> Dim:
 
 def _several(value: Any) -> tuple[int, ...]:
     return tuple(value) if isinstance(value, tuple | list) else (value,)
-
-
-def _is_positions(item: Any) -> bool:
-    """Whether an index is a flat list of positions and not a mask."""
-    if isinstance(item, list | range):
-        return all(isinstance(entry, int) and not isinstance(entry, bool) for entry in item)
-    return (
-        hasattr(item, "dtype") and item.ndim == 1 and "bool" not in str(item.dtype) and "uint8" not in str(item.dtype)
-    )
 
 
 RULES: dict[str, Rule] = {
