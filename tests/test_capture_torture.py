@@ -387,6 +387,16 @@ def test_outputs_of_any_form_are_kept_in_it_with_their_gradients(form: str, seco
             assert other == second
 
 
+def test_a_score_reaches_the_differentiable_part_of_an_output() -> None:
+    net = Net(lambda net, x: net.layer(x)[0].square().sum(), layer=Lambda(lambda x: (2 * x, x.argmax(1))))
+    x = torch.randn(2, 3, requires_grad=True)
+    with capture(net, "layer") as acts:
+        score = net(x)
+    values, winners = acts["layer"]
+    assert same((values, winners), (2 * x, x.argmax(1)))
+    assert same(torch.autograd.grad(score, values), 4 * x)
+
+
 @pytest.mark.parametrize("form", FORMS)
 def test_gradients_have_the_form_of_the_output(form: str) -> None:
     make, parts = FORMS[form]

@@ -98,7 +98,7 @@ def test_a_padded_picture_is_still_told_from_channels() -> None:
         assert map_size((1, 96, -(-800 // stride), -(-1088 // stride)), 1, (480, 640))[0] == -(-800 // stride)
 
 
-@pytest.mark.parametrize("size", [(480, 640), (500, 333), (224, 448)])
+@pytest.mark.parametrize("size", [(480, 640), (500, 333), (224, 448), (65, 130)])
 @pytest.mark.parametrize("stride", [4, 8, 16, 32, 64])
 def test_small_maps_are_told_by_their_proportions_as_far_as_they_have_any(size: tuple[int, int], stride: int) -> None:
     h, w = (-(-side // stride) for side in size)

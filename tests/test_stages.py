@@ -187,6 +187,17 @@ def trunk_and_head() -> nn.Module:
     return nn.Sequential(trunk, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 2))
 
 
+class Strided(nn.Module):
+    """A block, not a sequence, the first layer of which has maps of the picture's size."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv1, self.conv2 = nn.Conv2d(3, 4, 3, padding=1), nn.Conv2d(4, 4, 3, 2, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.conv2(self.conv1(x))
+
+
 VIT_QUARTERS = [f"encoder.layers.encoder_layer_{block}" for block in (2, 5, 8, 11)]
 NETWORKS: dict[str, tuple[Callable[[], nn.Module], list[str]]] = {
     "resnet50": (tv.resnet50, ["relu", "layer1", "layer2", "layer3", "layer4"]),
@@ -220,6 +231,7 @@ NETWORKS: dict[str, tuple[Callable[[], nn.Module], list[str]]] = {
     "U-Net": (UNet, ["low", "up2", "out"]),
     "two resolutions": (two_resolutions, ["1", "3"]),
     "a trunk of two resolutions": (trunk_and_head, ["0.1", "0"]),
+    "a strided block": (lambda: nn.Sequential(Strided(), nn.Flatten()), ["0"]),
 }
 
 
