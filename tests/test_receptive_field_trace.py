@@ -156,6 +156,10 @@ OPERATIONS = {
     "in place": in_place,
     "constants": lambda x: (1 - x) * -2 + torch.ones(4, 1, 1) * x + torch.zeros_like(x),
     "batch norm": lambda x: nn.BatchNorm2d(4).eval()(x),
+    "as another": lambda x: F.avg_pool2d(x, 2).flatten(0, 1).view_as(F.avg_pool2d(x, 2)).type_as(x),
+    "into a given tensor": lambda x: torch.add(
+        x, 1.0, **({} if x.requires_grad else {"out": F.avg_pool2d(x, 3, 1, 1)})
+    ),
     "there and back": lambda x: x.flatten(0, 1).unflatten(0, (1, 4)).squeeze(0)[None].movedim(1, 3).movedim(-1, 1),
     "written": temporal_buffer,
     "written into a batch": batch_buffer,
@@ -324,6 +328,9 @@ LOST = {
     "turned and added": lambda x: x[..., :13, :13] + x[..., :13, :13].mT,
     "strides that do not fit": lambda x: x[:, :, ::2] + x[:, :, 4:12],
     "half of a block": lambda x: x.view(1, 4, 8, 2, 13)[:, :, :, 0],
+    "first of a block": lambda x: x.view(1, 4, 8, 2, 13)[:, :, :, :1].squeeze(3),
+    "halves of blocks": lambda x: x.view(1, 4, 8, 2, 13).chunk(2, 3)[0].flatten(1, 1)[:, :, :, 0],
+    "rolled as one": lambda x: x.roll(3, ()),
     "half of a block by pooling": lambda x: F.avg_pool3d(x.view(1, 4, 8, 2, 13), 1, (1, 2, 1)).squeeze(3),
     "two gathers": lambda x: x[:, [0, 1], [2, 3]],
     "rows as channels": lambda x: F.conv2d(x.transpose(1, 2), weight(16, 16, 1, 1)),

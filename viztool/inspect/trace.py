@@ -142,7 +142,7 @@ class FieldTracer(TorchFunctionMode):
             return [None] * len(results)
         operands: list[tuple[TensorFields, tuple[int, ...]]] = []
         foremost: Tensor | None = None
-        for tensor in _tensors((*args, *kwargs.values())):
+        for tensor in _tensors((*args, *(value for key, value in kwargs.items() if key != "out"))):
             known = self._look_up(tensor)
             if known is not None:
                 foremost = tensor if foremost is None else foremost

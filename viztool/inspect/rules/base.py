@@ -10,7 +10,6 @@ from viztool.inspect.lattice import Dim, Lattice, Mixed, Windows, Within
 
 Shape = tuple[int, ...]
 
-
 _NO_AXES: frozenset[int] = frozenset()
 
 

@@ -63,9 +63,9 @@ def batch_norm(
     _4: Any = None,
     training: bool = False,
     *_args: Any,
-    **kwargs: Any,
+    **_kwargs: Any,
 ) -> TensorFields:
-    """`torch.batch_norm` and `torch.nn.functional.batch_norm` have their tensors in different order."""
+    """With the statistics of the batch. The four tensors stand in another order in torch than in nn.functional."""
     if not training:
         return call.fields
     return normalized(call, [at for at in range(len(call.shape)) if at != 1])
@@ -79,7 +79,7 @@ def instance_norm(
     _4: Any = None,
     use_input_stats: bool = True,
     *_args: Any,
-    **kwargs: Any,
+    **_kwargs: Any,
 ) -> TensorFields:
     return normalized(call, range(2, len(call.shape)) if use_input_stats else [])
 

@@ -111,9 +111,8 @@ def squeeze(call: Call, dim: Any = None) -> TensorFields:
     chosen = range(count) if dim is None else [at % count for at in _several(dim)]
     dropped = {at for at in chosen if call.shape[at] == 1}
     gone = [call.fields.dims[at] for at in dropped]
-    return call.fields.with_dims(dim for at, dim in enumerate(call.fields.dims) if at not in dropped).with_context(
-        *gone
-    )
+    kept = [dim for at, dim in enumerate(call.fields.dims) if at not in dropped]
+    return call.fields.with_dims(kept).with_context(*gone)
 
 
 def expand(call: Call, *_args: Any, **_kwargs: Any) -> TensorFields:
@@ -137,7 +136,7 @@ def flip(call: Call, *dims: Any, **kwargs: Any) -> TensorFields:
 
 
 def roll(call: Call, shifts: Any, dims: Any = None) -> TensorFields:
-    return _shuffled(call, range(len(call.shape)) if dims is None else _several(dims))
+    return _shuffled(call, range(len(call.shape)) if dims in (None, (), []) else _several(dims))
 
 
 def index_select(call: Call, dim: int, *_args: Any, **_kwargs: Any) -> TensorFields:
@@ -182,11 +181,13 @@ def getitem(call: Call, index: Any) -> TensorFields:
             continue
         dim, size = call.fields.dims[at], call.shape[at]
         at += 1
-        if isinstance(item, slice):
-            start, _, step = item.indices(size)
-            dims.append(dim if (start, step) == (0, 1) else through(dim, along.shifted(start, step)))
+        if isinstance(item, slice) and item.indices(size) == (0, size, 1):
+            dims.append(dim)
         elif isinstance(dim, Within):
             raise LostFieldError
+        elif isinstance(item, slice):
+            start, _, step = item.indices(size)
+            dims.append(through(dim, along.shifted(start, step)))
         elif isinstance(item, int) and not isinstance(item, bool):
             gone.append(dim)
         else:
@@ -228,9 +229,8 @@ def _several(value: Any) -> tuple[int, ...]:
 
 
 RULES: dict[str, Rule] = {
-    **dict.fromkeys(
-        ["view", "view_as", "reshape", "reshape_as", "flatten", "unflatten", "ravel", "_unsafe_view"], of_one(reshape)
-    ),
+    **dict.fromkeys(["view", "reshape", "flatten", "unflatten", "ravel"], of_one(reshape)),
+    **dict.fromkeys(["view_as", "reshape_as"], of_first(reshape)),
     "permute": of_one(permute),
     **dict.fromkeys(["transpose", "swapaxes", "swapdims"], of_one(transpose)),
     **dict.fromkeys(["T.get", "t"], of_one(reverse)),
