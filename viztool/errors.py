@@ -15,3 +15,7 @@ class LayerError(ViztoolError):
 
 class ModelError(ViztoolError):
     """A network cannot be found, built, loaded, or run on this input."""
+
+
+class TargetError(ViztoolError):
+    """A class or score to explain is unknown, or does not fit the network's output."""

@@ -1,0 +1,99 @@
+"""A target is the score that one asked for, and of nothing else."""
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from viztool.errors import TargetError
+from viztool.targets import box, inside, resolve, similarity
+
+LOGITS = torch.tensor([[0.1, 2.0, -1.0, 0.5], [3.0, 0.0, 1.0, -2.0]])
+NAMES = ["tabby", "tiger cat", "Egyptian cat", "lynx"]
+
+
+class TestClasses:
+    def test_by_default_what_each_output_says(self):
+        target = resolve(None, LOGITS, NAMES, 2)
+        assert (target.classes, target.names) == ((1, 0), ("tiger cat", "tabby"))
+        assert target.score(LOGITS).tolist() == [2.0, 3.0]
+
+    @pytest.mark.parametrize("given", [2, "Egyptian cat", "egyptian CAT", "2", -2, [2, 2], ["Egyptian cat", 2]])
+    def test_one_class_in_every_way_to_name_it(self, given):
+        target = resolve(given, LOGITS, NAMES, 2)
+        assert target.classes == (2, 2)
+        assert target.score(LOGITS).tolist() == [-1.0, 1.0]
+
+    def test_one_for_each_image(self):
+        assert resolve(["lynx", 0], LOGITS, NAMES, 2).score(LOGITS).tolist() == [0.5, 3.0]
+
+    def test_without_names(self):
+        target = resolve(3, LOGITS, None, 2)
+        assert target.names == ("class 3", "class 3")
+
+    def test_the_score_of_several_batches_one_after_the_other(self):
+        target = resolve([1, 0], LOGITS, NAMES, 2)
+        assert target.score(torch.cat([LOGITS, LOGITS + 1])).tolist() == [2.0, 3.0, 3.0, 4.0]
+
+    @pytest.mark.parametrize("output", [{"out": LOGITS}, (LOGITS, None), [LOGITS]])
+    def test_outputs_of_other_forms(self, output):
+        assert resolve(1, output, NAMES, 2).score(output).tolist() == [2.0, 0.0]
+
+
+class TestErrors:
+    @pytest.mark.parametrize(
+        ("target", "message"),
+        [
+            ("egyptian", "no class is called 'egyptian'; nearest: Egyptian cat"),
+            ("zebra crossing", "no class is called 'zebra crossing'"),
+            (4, "class 4 is not one of the network's 4 classes, 0 to 3"),
+            ([1], "1 targets for 2 images; give one for all, or one for each"),
+        ],
+    )
+    def test_exact_messages(self, target, message):
+        with pytest.raises(TargetError) as raised:
+            resolve(target, LOGITS, NAMES, 2)
+        assert str(raised.value) == message
+
+    def test_a_name_where_there_are_none(self):
+        with pytest.raises(TargetError, match=r"^the classes have no names, so 'cat' cannot be found; give an"):
+            resolve("cat", LOGITS, None, 2)
+
+    def test_a_callable_that_gives_something_else(self):
+        target = resolve(lambda output: output, LOGITS, NAMES, 2)
+        with pytest.raises(TargetError, match=r"gives \(2, 4\); it must give one score for each image, \(N,\)$"):
+            target.score(LOGITS)
+
+
+class TestScoresOfOnesOwn:
+    def test_a_callable(self):
+        target = resolve(lambda output: output[:, 1] - output[:, 0], LOGITS, NAMES, 2)
+        assert target.classes is None
+        torch.testing.assert_close(target.score(LOGITS), torch.tensor([1.9, -3.0]))
+
+    def test_the_mean_logit_inside_a_mask(self):
+        logits = torch.randn(2, 5, 6, 8)
+        mask = torch.zeros(6, 8, dtype=torch.bool)
+        mask[1:3, 2:7] = True
+        expected = logits[:, 3, 1:3, 2:7].mean((1, 2))
+        torch.testing.assert_close(inside(mask, 3)({"out": logits}), expected)
+        torch.testing.assert_close(inside(mask.repeat_interleave(2, 0).repeat_interleave(2, 1), 3)(logits), expected)
+        with pytest.raises(TargetError, match=r"^the mask of inside\(\) is empty at the resolution of"):
+            inside(torch.zeros(6, 8), 3)(logits)
+
+    def test_the_score_of_a_box(self):
+        output = [
+            {"labels": torch.tensor([1, 2]), "scores": torch.tensor([0.9, 0.4], requires_grad=True)},
+            {"labels": torch.tensor([3]), "scores": torch.tensor([0.7])},
+        ]
+        score = box(0)(output)
+        assert score.tolist() == pytest.approx([0.9, 0.7])
+        assert score.requires_grad
+        with pytest.raises(TargetError, match=r"^the network found 1 boxes; there is no box 1$"):
+            box(1)(output)
+        with pytest.raises(TargetError, match=r"^box\(\) needs a detection network, which puts out labels and scores"):
+            box(0)(LOGITS)
+
+    def test_the_similarity_to_an_embedding(self):
+        embeddings, reference = torch.randn(3, 7), torch.randn(7)
+        expected = torch.stack([F.cosine_similarity(each, reference, dim=0) for each in embeddings])
+        torch.testing.assert_close(similarity(reference)(embeddings), expected)

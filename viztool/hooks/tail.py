@@ -1,0 +1,117 @@
+"""One forward without grad up to a layer and with grad after it, and backwards to that layer alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from viztool.errors import LayerError
+from viztool.hooks.capture import capture
+from viztool.hooks.layout import to_maps
+from viztool.hooks.naming import named_layers, unwrap
+from viztool.hooks.select import select
+from viztool.hooks.tree import map_tensors, tensors_in
+from viztool.hooks.watch import watch
+
+
+class TailPass:
+    """What one forward of `net` put out at some layers, and the gradients of any score at them.
+
+    >>> run = TailPass(net, x, "layer4")  # doctest: +SKIP
+    >>> run.gradients(run.output[:, 281])["layer4"]  # doctest: +SKIP
+
+    The least that a gradient at a layer costs: no graph is built before the first of the layers, none for the
+    parameters, and a backward ends at the layers. Works on frozen networks, under an outer `no_grad` or
+    `inference_mode`, in half precision, and behind in-place operations. The network runs in the mode that
+    it is in, and is left as it was.
+
+    net: a network or a viztool `Model`. inputs: its input, or a tuple of several. layers: patterns as in
+    `capture`. Of a layer that runs several times the last call counts, of one that puts out several
+    tensors the first.
+
+    output: the network's, in the autograd graph. activations: by layer, in the order in which they ran, detached.
+
+    Raises LayerError for a layer that is unknown, did not run, or puts out nothing to derive by.
+    """
+
+    output: Any
+    activations: dict[str, Tensor]
+
+    def __init__(self, net: nn.Module | object, inputs: Any, layers: str | Iterable[str]) -> None:
+        root = unwrap(net)
+        named = named_layers(root)
+        chosen = select(named, layers)
+        # A tensor that was made in inference mode can be in no graph: leave the mode, and copy the input.
+        with torch.inference_mode(False), torch.no_grad(), _frozen(root):
+            given = map_tensors(_outside_inference, inputs if isinstance(inputs, tuple) else (inputs,))
+            with (
+                watch({name: named[name] for name in chosen}, exit=_grad_from_here),
+                capture(root, chosen, grads=True) as acts,
+            ):
+                self.output = root(*given)
+        self._own = {name: _first_real(name, acts[name]) for name in acts}
+        self.activations = {name: own.detach() for name, own in self._own.items()}
+        picture = next((tensor for tensor in tensors_in(given) if tensor.dim() >= 4), None)
+        self._input_shape = None if picture is None else tuple(picture.shape)
+
+    def gradients(self, scores: Tensor, *, last: bool = True) -> dict[str, Tensor]:
+        """The gradient of each image's score at each layer, in the form of the activations.
+
+        scores: one an image, made from `output`. Their sum is derived: each image gets the gradient of its own.
+        last: let go of the graph; pass False to ask for another score afterwards. Raises LayerError if the
+        scores do not depend on a layer.
+        """
+        own = list(self._own.values())
+        found: tuple[Tensor | None, ...] = (None,) * len(own)
+        if scores.requires_grad:
+            found = torch.autograd.grad(scores.sum(), own, retain_graph=not last, allow_unused=True)
+        gradients: dict[str, Tensor] = {}
+        for name, gradient in zip(self._own, found, strict=True):
+            if gradient is None:
+                raise LayerError(f"the score does not depend on layer {name!r}; choose one that it is made from")
+            gradients[name] = gradient
+        return gradients
+
+    def as_maps(self, layer: str, tensor: Tensor) -> Tensor:
+        """An activation of the layer, or a gradient at it, as (N, C, h, w). Raises LayerError if it holds no maps."""
+        shape = self._input_shape
+        maps = None if shape is None else to_maps(tensor, shape[0], (shape[-2], shape[-1]))
+        if maps is None:
+            raise LayerError(
+                f"layer {layer!r} puts out no maps (channels of height × width); "
+                "choose a layer before the network flattens them"
+            )
+        return maps
+
+
+def _grad_from_here(name: str, module: nn.Module, output: Any) -> None:
+    """Runs before the hook that captures, whose clone is then the start of the graph."""
+    torch.set_grad_enabled(True)
+
+
+@contextmanager
+def _frozen(net: nn.Module) -> Iterator[None]:
+    """No parameter asks for a gradient inside: a graph for them would keep every input of every layer."""
+    asking = [parameter for parameter in net.parameters() if parameter.requires_grad]
+    try:
+        for parameter in asking:
+            parameter.requires_grad_(False)
+        yield
+    finally:
+        for parameter in asking:
+            parameter.requires_grad_(True)
+
+
+def _outside_inference(tensor: Tensor) -> Tensor:
+    return tensor.clone() if tensor.is_inference() else tensor
+
+
+def _first_real(layer: str, output: Any) -> Tensor:
+    first = next(tensors_in(output), None)
+    if first is None or not first.requires_grad:
+        raise LayerError(f"layer {layer!r} puts out no tensor of real numbers; choose another layer")
+    return first

@@ -1,0 +1,144 @@
+"""What a heatmap is of: a class, by index or name, or any score that one makes from a network's output."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Any, TypeAlias
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from viztool.errors import TargetError
+from viztool.models.outputs import class_name, class_scores, is_detection, output_tensor
+
+Score: TypeAlias = Callable[[Any], Tensor]
+"""From a network's output to one score an image, (N,)."""
+
+Target: TypeAlias = int | str | Sequence[int | str] | Score | None
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """A target for a batch. names: of each image's. classes: their indices, or None for a score of one's own."""
+
+    score: Score
+    names: tuple[str, ...]
+    classes: tuple[int, ...] | None
+
+
+def resolve(target: Target, output: Any, classes: Sequence[str] | None, batch: int) -> Resolved:
+    """What `target` means for a network's output on `batch` images.
+
+    target: a class index or name for all images; a list of those, one for each; a callable from the output to
+    one score an image; or None, the class that each image's output says.
+    classes: the names of the classes, or None if they have none.
+
+    Raises TargetError for an unknown class (with the nearest names), for another number of targets than of
+    images, and for a callable that gives anything else than one score an image.
+    """
+    if callable(target):
+        name = getattr(target, "__name__", None) or type(target).__name__
+        return Resolved(_checked(target, name, batch), (name,) * batch, None)
+    scores = class_scores(output)
+    count = scores.shape[1]
+    if target is None:
+        indices = tuple(scores.argmax(dim=1).tolist())
+    else:
+        wanted = [target] * batch if isinstance(target, (int, str)) else list(target)
+        if len(wanted) != batch:
+            raise TargetError(f"{len(wanted)} targets for {batch} images; give one for all, or one for each")
+        indices = tuple(_index(one, classes, count) for one in wanted)
+    return Resolved(_score_of(indices), tuple(class_name(classes, index) for index in indices), indices)
+
+
+def inside(mask: Tensor, label: int) -> Score:
+    """Of a segmentation network: the mean logit of class `label` inside a mask, (h, w) or (N, h, w), bool.
+
+    The mask is in the output's own resolution, or is resized to it, nearest.
+    """
+
+    def mean_inside(output: Any) -> Tensor:
+        logits = output_tensor(output)
+        if logits.dim() != 4:
+            raise TargetError(f"inside() needs logits (N, K, h, w); this network puts out {tuple(logits.shape)}")
+        area = mask.to(logits.device, logits.dtype).reshape(-1, 1, *mask.shape[-2:])
+        area = F.interpolate(area, logits.shape[-2:], mode="nearest")[:, 0].expand(len(logits), -1, -1)
+        if not bool((area.sum((1, 2)) > 0).all()):
+            raise TargetError("the mask of inside() is empty at the resolution of the output; mark a larger part")
+        return (logits[:, label] * area).sum((1, 2)) / area.sum((1, 2))
+
+    return mean_inside
+
+
+def box(index: int = 0) -> Score:
+    """Of a detection network: the score of each image's box with this index; they are sorted, best first."""
+
+    def box_score(output: Any) -> Tensor:
+        if not is_detection(output):
+            raise TargetError("box() needs a detection network, which puts out labels and scores for each image")
+        for boxes in output:
+            if index >= len(boxes["scores"]):
+                raise TargetError(f"the network found {len(boxes['scores'])} boxes; there is no box {index}")
+        return torch.stack([boxes["scores"][index] for boxes in output])
+
+    return box_score
+
+
+def similarity(reference: Tensor) -> Score:
+    """Of an embedding network: the cosine of each image's output, (N, D), with a reference, (D,) or (N, D)."""
+
+    def cosine(output: Any) -> Tensor:
+        embedding = output_tensor(output).flatten(1)
+        return F.cosine_similarity(embedding, reference.to(embedding).reshape(-1, embedding.shape[1]), dim=1)
+
+    return cosine
+
+
+def _score_of(indices: tuple[int, ...]) -> Score:
+    def score(output: Any) -> Tensor:
+        scores = class_scores(output)
+        # A batch may hold each image several times over, one whole batch after another.
+        chosen = torch.tensor(indices, device=scores.device).repeat(len(scores) // len(indices))
+        return scores.gather(1, chosen[:, None])[:, 0]
+
+    return score
+
+
+def _checked(target: Score, name: str, batch: int) -> Score:
+    def score(output: Any) -> Tensor:
+        scores = target(output)
+        if not isinstance(scores, Tensor) or scores.dim() != 1 or not len(scores) or len(scores) % batch:
+            got = tuple(scores.shape) if isinstance(scores, Tensor) else type(scores).__name__
+            raise TargetError(f"target {name} gives {got}; it must give one score for each image, (N,)")
+        return scores
+
+    return score
+
+
+def _index(target: int | str, classes: Sequence[str] | None, count: int) -> int:
+    if isinstance(target, str) and not (classes is None and target.isdigit()):
+        return _named(target, classes, count)
+    index = int(target)
+    if not -count <= index < count:
+        raise TargetError(f"class {index} is not one of the network's {count} classes, 0 to {count - 1}")
+    return index % count
+
+
+def _named(name: str, classes: Sequence[str] | None, count: int) -> int:
+    if classes is None:
+        raise TargetError(f"the classes have no names, so {name!r} cannot be found; give an index, 0 to {count - 1}")
+    lower = [known.lower() for known in classes]
+    if name in classes:
+        return list(classes).index(name)
+    if name.lower() in lower:
+        return lower.index(name.lower())
+    if name.isdigit() and int(name) < count:
+        return int(name)
+    # Part of a name says more than how it is spelled: "egyptian" for "Egyptian cat".
+    holding = [known for known in lower if name.lower() in known][:3]
+    close = holding or get_close_matches(name.lower(), lower, n=3, cutoff=0.5)
+    hint = f"; nearest: {', '.join(classes[lower.index(known)] for known in close)}" if close else ""
+    raise TargetError(f"no class is called {name!r}{hint}")
