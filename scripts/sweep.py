@@ -44,6 +44,9 @@ SIDE = 224
 DETECTION_SIDES = (224, 320)
 """To which a detection network scales the photo, shorter and longer side, if it is not built for one size."""
 
+BOXES = 32
+"""That a two-stage network looks into: with random weights it would be a thousand, none better than another."""
+
 SMALL = ("atto", "femto", "pico", "nano", "xxs", "xxt", "xs", "xtiny", "mini", "tiny", "micro", "small", "_s")
 """How timm calls its small networks, the smallest first."""
 
@@ -116,9 +119,11 @@ def load(entry: Entry) -> Model:
     any_side = entry.source == "torchvision" and entry.task in ("classification", "segmentation")
     model = viztool.load_model(entry.name, weights=None, size=SIDE if any_side else None)
     if entry.task == "detection":
-        transform: Any = model.net.transform
-        if transform.fixed_size is None:
-            transform.min_size, transform.max_size = (DETECTION_SIDES[0],), DETECTION_SIDES[1]
+        net: Any = model.net
+        if net.transform.fixed_size is None:
+            net.transform.min_size, net.transform.max_size = (DETECTION_SIDES[0],), DETECTION_SIDES[1]
+        if hasattr(net, "rpn"):
+            net.rpn._post_nms_top_n["testing"] = net.roi_heads.detections_per_img = BOXES
     return model
 
 
