@@ -56,6 +56,12 @@ def batch_buffer(x):
     return F.conv2d(y, weight(1, 4, 3, 3), stride=2)[1:]
 
 
+def channels_last_buffer(x):
+    y = torch.zeros(1, 18, 13, 4).permute(0, 3, 1, 2)
+    y[:, :, 2:] = F.avg_pool2d(x, 3, 1, 1)
+    return y
+
+
 def view_shuffle(x):
     """Sub-pixel upsampling as one writes it with views: (C·r², H, W) → (C, H·r, W·r)."""
     n, c, h, w = x.shape
@@ -163,6 +169,7 @@ OPERATIONS = {
     "there and back": lambda x: x.flatten(0, 1).unflatten(0, (1, 4)).squeeze(0)[None].movedim(1, 3).movedim(-1, 1),
     "written": temporal_buffer,
     "written into a batch": batch_buffer,
+    "written into channels last": channels_last_buffer,
     "functional chain": lambda x: F.dropout(F.gelu(F.leaky_relu(F.hardswish(x))), training=False).clamp(0).float(),
 }
 
@@ -306,6 +313,28 @@ def scattered(x):
     return y
 
 
+def rows_scattered(x):
+    y = torch.zeros_like(x)
+    y[:, :, [5, 2]] = x[:, :, :2]
+    return y
+
+
+def interleaved(x):
+    y = torch.zeros_like(x)
+    y[:, :, ::2] = F.avg_pool2d(x, 5, 1, 2)[:, :, ::2]
+    return y + x
+
+
+def unknown_in_place(x):
+    base = x.clone()
+    base[:, :, 2:].cumprod_(2)
+    return base
+
+
+library = torch.library.Library("somebody", "FRAGMENT")
+library.define("relu(Tensor x) -> Tensor")
+library.impl("relu", lambda x: x.roll(1, 2), "CompositeExplicitAutograd")
+
 LOST = {
     "attention": lambda x: (x.flatten(2).transpose(1, 2) @ x.flatten(2)).softmax(-1),
     "fused attention": lambda x: F.scaled_dot_product_attention(x, x, x),
@@ -346,6 +375,12 @@ LOST = {
     "a list": through_a_list,
     "masked by neighbours": masked_by_neighbours,
     "scattered": scattered,
+    "rows scattered": rows_scattered,
+    "interleaved": interleaved,
+    "unknown, in place, through a view": unknown_in_place,
+    "somebody's relu": lambda x: torch.ops.somebody.relu(x),
+    "kernels from the picture alone": lambda x: F.conv2d(torch.ones(SHAPE), x[:, :, :3, :3]),
+    "matrix from the left": lambda x: torch.ones(16, 16) @ x,
     "stale view": stale_view,
     "stale base": stale_base,
     "data": lambda x: setattr(y := x.clone(), "data", x.roll(1, 2)) or y,
@@ -472,7 +507,11 @@ def test_buffers_are_constants_and_other_tensors_are_not():
         known = net(x)
         net.scale.copy_(torch.ones(4, 1, 1))
         still = net(x)
+        net.scale.copy_(F.conv2d(x, weight(4, 3, 1, 1)).mean((0, 2, 3)).view(4, 1, 1))
+        gated = net(x)
     assert fields.of(known) == fields.of(still) is not None
+    assert not fields.of(still).global_context
+    assert fields.of(gated).global_context
 
 
 def test_no_tensor_is_kept_alive():

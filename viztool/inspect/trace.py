@@ -98,10 +98,6 @@ class FieldTracer(TorchFunctionMode):
     ) -> Any:
         kwargs = kwargs or {}
         result = func(*args, **kwargs)
-        if func is Tensor.__iter__:
-            items = tuple(result)
-            self._observe("unbind", args, kwargs, items)
-            return iter(items)
         self._observe(_name(func), args, kwargs, result)
         return result
 

@@ -15,15 +15,16 @@ def lifted(fields: TensorFields, part: Tensor, owner: Tensor) -> TensorFields:
     Which dims belong together, and where the part begins, is in their strides. Raises LostFieldError if it is
     not clear there.
     """
-    if not owner.is_contiguous():
-        raise LostFieldError
     places = {stride: at for at, (stride, size) in enumerate(zip(part.stride(), part.shape, strict=True)) if size > 1}
     start = int(part.storage_offset() - owner.storage_offset())
-    dims: list[Dim] = []
-    for stride, size in zip(owner.stride(), owner.shape, strict=True):
+    dims: list[Dim] = [None] * owner.dim()
+    for stride, at in sorted(((owner.stride(at), at) for at in range(owner.dim())), reverse=True):
+        if owner.shape[at] == 1:
+            continue
         first, start = divmod(start, stride)
-        place = places.pop(stride, None) if size > 1 else None
-        dims.append(None if place is None else through(fields.dims[place], along.shifted(-first)))
+        place = places.pop(stride, None)
+        if place is not None:
+            dims[at] = through(fields.dims[place], along.shifted(-first))
     if any(fields.dims[place] is not None for place in places.values()):  # a slice with a step
         raise LostFieldError
     gone = [dim for dim, size in zip(fields.dims, part.shape, strict=True) if size == 1]
