@@ -110,6 +110,13 @@ class TestFiles:
         assert features("photo.png", "--force").exit_code == 0
         assert viztool.read_image("photo_features.png").shape[1] == 1340
 
+    def test_the_photo_itself_is_never_replaced(self, folder):
+        before = Path("photo.png").read_bytes()
+        result = features("photo.png", "-o", "photo.png", "--force")
+        assert result.exit_code == 1
+        assert result.stderr == "Error: photo.png is the photo itself; write elsewhere with -o\n"
+        assert Path("photo.png").read_bytes() == before
+
     def test_output_is_a_file_or_a_folder(self, folder):
         assert features("photo.png", "-o", "deep/er/sheet.jpg").output == "deep/er/sheet.jpg\n"
         assert features("photo.png", "-o", "out/").output == "out/photo_features.png\n"

@@ -220,6 +220,34 @@ class TestErrors:
         ):
             viztool.feature_maps(net, PHOTO)
 
+    def test_a_network_without_maps(self):
+        net = nn.Sequential(nn.Flatten(), nn.Linear(48, 2))
+        with pytest.raises(LayerError, match=r"^no|^nothing"):
+            viztool.feature_maps(net, torch.randn(1, 3, 4, 4))
+
+    def test_an_input_that_does_not_fit(self, net):
+        with pytest.raises(ModelError, match=r"^Net cannot run on an input of \(1, 2, 8, 8\): .*; try another size$"):
+            viztool.feature_maps(net, torch.randn(1, 2, 8, 8))
+
+    @pytest.mark.parametrize("photo", ["cat.jpg", None, PHOTO[..., 0]])
+    def test_what_is_no_photo(self, model, photo):
+        with pytest.raises(ModelError, match=r"^a photo is uint8 RGB \(H, W, 3\), or a list of these, not "):
+            viztool.feature_maps(model, photo)
+
+    def test_an_unknown_scale(self, model):
+        with pytest.raises(LayerError, match=r"^normalize is 'foo'; it is one of channel, layer$"):
+            viztool.feature_maps(model, PHOTO, normalize="foo")
+
+    def test_a_layer_that_is_not_in_the_result(self, model):
+        with pytest.raises(LayerError, match=r"^layer 'secnd' is not among these; there are second$"):
+            viztool.feature_maps(model, PHOTO)["secnd"]
+
+    def test_random_weights_predict_nothing(self):
+        model = viztool.load_model("resnet18", weights=None)
+        result = viztool.feature_maps(model, PHOTO, "layer1")
+        assert result.predictions == ()
+        assert result.verdict == "No prediction: the weights are random, and what it says means nothing."
+
     def test_top_must_be_positive(self, model):
         with pytest.raises(LayerError, match=r"^top is 0; draw at least one channel, or all with top=None$"):
             viztool.feature_maps(model, PHOTO, top=0)

@@ -145,6 +145,12 @@ class TestContactSheet:
         painted = (picture[260:-46, 290:] == self.GREENLESS).all(axis=2).sum()
         assert painted == count * inside
 
+    def test_maps_that_are_drawn_smaller_say_so(self):
+        plain = sheet([Tile(np.ones((112, 112), np.float32), 1.0, "#0")])
+        larger = sheet([Tile(np.ones((224, 224), np.float32), 1.0, "#0")])
+        assert len(larger) == len(plain)
+        assert (larger != plain).any(axis=2).sum() > 100, "a line of words, and the bar below it lower down"
+
     def test_many_tiles_are_smaller_and_all_there(self):
         full = np.ones((7, 7), np.float32)
         picture = sheet([Tile(full, 1.0, f"#{i}") for i in range(500)])

@@ -54,11 +54,14 @@ def looks_at(
     Raises ModelError for anything else.
     """
     if isinstance(photo, Tensor):
-        if photo.dim() < 4 or not len(photo):
+        if photo.dim() != 4 or not len(photo):
             raise ModelError(f"a tensor to look at is (N, C, H, W), not {tuple(photo.shape)}")
         return [(photo, [_of_tensor(model, image, source) for image in photo])], len(photo) == 1
     if not isinstance(model, Model):
         raise ModelError("a bare network needs a normalised tensor (N, C, H, W); for a photo, use wrap_model first")
+    if not isinstance(photo, (np.ndarray, list, tuple)) or (isinstance(photo, np.ndarray) and photo.ndim < 3):
+        got = f"{photo.dtype} {photo.shape}" if isinstance(photo, np.ndarray) else type(photo).__name__
+        raise ModelError(f"a photo is uint8 RGB (H, W, 3), or a list of these, not {got}; viztool.read_image gives one")
     photos: list[Picture] = [photo] if isinstance(photo, np.ndarray) and photo.ndim == 3 else list(photo)
     # One by one: networks that take photos whole get each in its own size.
     looks = [(model.preprocess(each).to(model.dtype), [_of_photo(model, each, source)]) for each in photos]

@@ -110,6 +110,8 @@ def each_photo(
     todo: list[Job] = []
     for job in plan(paths, options.pop("output"), command):
         with batch.attempt(job.photo):
+            if job.target.exists() and job.photo != STDIN and job.target.samefile(job.photo):
+                raise ImageError(f"{job.target} is the photo itself; write elsewhere with -o")
             for path in (job.target, job.arrays) if npz else (job.target,):
                 refuse_existing(path, force)
             todo.append(job)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any, TypeAlias, overload
+from typing import Any, TypeAlias, get_args, overload
 
 import torch
 from torch import Tensor, nn
 
-from viztool.errors import LayerError, ModelError
+from viztool.errors import LayerError, ModelError, ViztoolError
 from viztool.features.layer_maps import LayerMaps, channel_statistics
 from viztool.features.result import FeatureMaps, Normalize
 from viztool.hooks import capture
@@ -88,6 +88,8 @@ def feature_maps(
     """
     if top is not None and top < 1:
         raise LayerError(f"top is {top}; draw at least one channel, or all with top=None")
+    if normalize not in get_args(Normalize):
+        raise LayerError(f"normalize is {normalize!r}; it is one of {', '.join(get_args(Normalize))}")
     looks, single = looks_at(model, photo, source)
     results = [
         result
@@ -128,8 +130,10 @@ def _look(
         watch(named, exit=note_field),
         capture(net, STAGES if patterns is None else patterns, reduce=maps_of) as acts,
     ):
-        output = net(x)
+        output = _run(net, x)
 
+    if not len(acts):
+        raise LayerError("no layer puts out maps (channels of height × width): there is nothing to draw")
     kept = {name: next(tensors_in(acts[name]), None) for name in acts}
     without = tuple(name for name, maps in kept.items() if maps is None)
     named_outright = {patterns} if isinstance(patterns, str) else set(patterns or ())
@@ -155,6 +159,18 @@ def _look(
     ]
 
 
+def _run(net: nn.Module, x: Tensor) -> Any:
+    try:
+        return net(x)
+    except (ViztoolError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        raise ModelError(
+            f"{type(net).__name__} cannot run on an input of {tuple(x.shape)}: {reason}; try another size"
+        ) from error
+
+
 def _layer_maps(
     name: str, kind: str, maps: Tensor, top: int | None, field: ReceptiveField | None, calls: int
 ) -> list[LayerMaps]:
@@ -168,6 +184,8 @@ def _layer_maps(
 
 def _predictions(model: Model | nn.Module, output: Any, count: int) -> tuple[list[tuple[Prediction, ...]], str]:
     """The top classes of each image; or none, and why."""
+    if isinstance(model, Model) and model.weights == "random weights":
+        return [()] * count, "No prediction: the weights are random, and what it says means nothing."
     try:
         rows = top_classes(output, model.classes if isinstance(model, Model) else None)
     except ModelError as error:

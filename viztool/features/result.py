@@ -10,7 +10,9 @@ import numpy.typing as npt
 import torch
 
 import viztool
+from viztool.errors import LayerError
 from viztool.features.layer_maps import LayerMaps
+from viztool.hooks.select import nearest
 from viztool.inspect.receptive_field import ReceptiveField
 from viztool.models.outputs import Prediction
 from viztool.render.colormaps import Picture
@@ -22,7 +24,7 @@ from viztool.subject import Subject
 Normalize = Literal["channel", "layer"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False, eq=False)
 class FeatureMaps(Result):
     """One photo's maps, layer by layer in the order in which they ran."""
 
@@ -40,7 +42,12 @@ class FeatureMaps(Result):
         for maps in self.layers:
             if maps.name == layer:
                 return maps
-        raise KeyError(layer)
+        names = [maps.name for maps in self.layers]
+        raise LayerError(f"layer {layer!r} is not among these; there are {', '.join(nearest(layer, names) or names)}")
+
+    def __repr__(self) -> str:
+        layers = ", ".join(f"{layer.name} {layer.maps.shape}" for layer in self.layers)
+        return f"FeatureMaps({self.subject.source}, {self.subject.network}: {layers})"
 
     def picture(self) -> Picture:
         """The contact sheet: uint8 (H, 1340, 3) RGB."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -103,6 +103,7 @@ def _draw_band(band: Band, aspect: float, under: Picture | None) -> Picture:
     many = len(band.tiles) > _MANY
     side, gap, caption = (_SIDE // 2, 8, 15) if many else (_SIDE, 16, 19)
     size = _tile_size(side, aspect)
+    band = _said_if_smaller(band, size)
     left = MARGIN + _LEGEND
     columns = max(1, (WIDTH - MARGIN - left + gap) // (size[1] + gap))
     rows = -(-len(band.tiles) // columns)
@@ -119,6 +120,14 @@ def _draw_band(band: Band, aspect: float, under: Picture | None) -> Picture:
         page[y : y + size[0], x : x + size[1]] = draw_tile(tile, size, under)
         draw_text(page, _caption(tile) if scores else tile.label, x, y + size[0] + caption - 5, TINY)
     return page
+
+
+def _said_if_smaller(band: Band, size: tuple[int, int]) -> Band:
+    """The band, and a line that says so if its maps have more cells than its tiles have pixels."""
+    times = max((tile.values.shape[0] / size[0] for tile in band.tiles), default=0.0)
+    if times <= 1:
+        return band
+    return replace(band, lines=[*band.lines, f"drawn at 1 : {times:.2g}, areas averaged"])
 
 
 def _tile_size(side: int, aspect: float) -> tuple[int, int]:
