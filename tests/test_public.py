@@ -16,6 +16,8 @@ PUBLIC = [
     "ViztoolError",
     "__version__",
     "capture",
+    "class_activation_map",
+    "evaluate_heatmap",
     "feature_maps",
     "layer_table",
     "load_model",

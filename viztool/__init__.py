@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from viztool.cam import class_activation_map
     from viztool.errors import ViztoolError
+    from viztool.faithfulness import evaluate_heatmap
     from viztool.features import FeatureMaps, feature_maps
     from viztool.hooks import Activations, capture
     from viztool.images import read_image
@@ -28,6 +30,8 @@ _HOMES = {
     "Model": "viztool.models",
     "ViztoolError": "viztool.errors",
     "capture": "viztool.hooks",
+    "class_activation_map": "viztool.cam",
+    "evaluate_heatmap": "viztool.faithfulness",
     "feature_maps": "viztool.features",
     "layer_table": "viztool.inspect",
     "load_model": "viztool.models",
@@ -43,6 +47,8 @@ __all__ = [
     "ViztoolError",
     "__version__",
     "capture",
+    "class_activation_map",
+    "evaluate_heatmap",
     "feature_maps",
     "layer_table",
     "load_model",

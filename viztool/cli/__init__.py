@@ -5,6 +5,8 @@ from __future__ import annotations
 import click
 
 import viztool
+from viztool.cli.cam import cam
+from viztool.cli.evaluate import evaluate
 from viztool.cli.features import features
 from viztool.cli.gallery import gallery
 from viztool.cli.layers import layers
@@ -21,9 +23,10 @@ def main() -> None:
     \b
     viztool features photo.jpg                 what each stage of a trained network makes of it
     viztool features photo.jpg -m resnet50     the same for another network
+    viztool cam photo.jpg --target "tiger cat"  where the evidence for a class is
     viztool layers -m resnet50                 the layers, their shapes and receptive fields
     """  # noqa: D301 (click's own mark for lines that stay as they are)
 
 
-for _command in (features, layers, models, gallery):
+for _command in (features, cam, evaluate, layers, models, gallery):
     main.add_command(_command)

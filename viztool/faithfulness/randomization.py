@@ -106,4 +106,4 @@ def _class_count(model: Model | nn.Module, photo: Shown) -> int:
     net = unwrap(model)
     looks, _ = looks_at(model, photo, "photo")
     with evaluating(net), torch.no_grad():
-        return class_scores(net(looks[0][0][:1])).shape[1]
+        return class_scores(net(looks[0][0][:1].clone())).shape[1]

@@ -24,7 +24,7 @@ def blocks_from_the_top(net: nn.Module, x: Tensor, most: int) -> list[str]:
         ran.setdefault(name, len(ran))
 
     with torch.no_grad(), watch(layers, exit=note):
-        net(x)
+        net(x.clone())  # it may work in place
     blocks = [""]
     while True:
         splits = {block: parts for block in blocks if (parts := _parts(block, layers))}

@@ -1,0 +1,85 @@
+"""`viztool cam`: one heatmap, or a comparison, for each photo."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+import viztool
+from viztool.cli import main
+from viztool.images import write_image
+
+NET = """
+from torch import nn
+
+
+def build():
+    return nn.Sequential(
+        nn.Conv2d(3, 6, 3, padding=1), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(6, 4)
+    )
+"""
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_image("photo.png", np.random.default_rng(0).integers(0, 256, (40, 50, 3), np.uint8))
+    Path("nets.py").write_text(NET)
+    return tmp_path
+
+
+def cam(*arguments):
+    return CliRunner().invoke(main, ["cam", "photo.png", "-m", "nets.py:build", "--size", "32", *arguments])
+
+
+def test_one_method_and_target_give_one_heatmap(folder):
+    result = cam("--target", "2", "--json", "--npz")
+    assert result.exit_code == 0, result.output
+    numbers = json.loads(result.stdout)["results"][0]
+    assert (numbers["method"], numbers["images"][0]["class"]) == ("gradcam", 2)
+    with np.load("photo_cam.npz") as saved:
+        assert saved["raw"].max() == pytest.approx(numbers["images"][0]["max"])
+        assert np.abs(saved["map"]).max() in (0.0, 1.0)
+    assert viztool.read_image("photo_cam.png").shape[1] == 1340
+
+
+def test_methods_and_targets_are_compared(folder):
+    result = cam("--method", "gradcam", "--method", "hirescam", "--target", "0", "--target", "1", "--json")
+    heatmaps = json.loads(result.stdout)["results"][0]["heatmaps"]
+    assert [(each["method"], each["images"][0]["class"]) for each in heatmaps] == [
+        ("gradcam", 0),
+        ("gradcam", 1),
+        ("hirescam", 0),
+        ("hirescam", 1),
+    ]
+
+
+def test_all_methods(folder):
+    result = cam("--method", "all", "--json", "-l", "1")
+    numbers = json.loads(result.stdout)["results"][0]
+    drawn = {each["method"] for each in numbers["heatmaps"]}
+    assert drawn | set(numbers["failed"]) == set(viztool.cam.METHODS)
+    assert set(numbers["failed"]) <= {"fullgrad"}, "which takes no layer"
+
+
+def test_errors_are_one_line(folder):
+    for arguments, words in (
+        (("--method", "gradcan"), "gradcam"),
+        (("--target", "9"), "0 to 3"),
+        (("-l", "4"), "no maps"),
+    ):
+        result = cam(*arguments)
+        assert result.exit_code == 1
+        assert result.stderr.count("\n") == 1
+        assert words in result.stderr
+    assert not Path("photo_cam.png").exists()
+
+
+def test_check_adds_what_says_whether_to_believe_it(folder):
+    result = cam("--check", "--json", "-l", "1")
+    assert result.exit_code == 0, result.output
+    (check,) = json.loads(result.stdout)["results"][0]["checks"]
+    assert "insertion" in check
+    assert "random" in check

@@ -1,0 +1,145 @@
+"""From a network and a photo to a class activation map."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from viztool.cam import registry
+from viztool.cam.decomposition import first_component
+from viztool.cam.evidence import Evidence
+from viztool.cam.layer_choice import choose_layer, stages
+from viztool.cam.registry import Method
+from viztool.cam.run import Run
+from viztool.cam.smoothing import fuse, largest, views
+from viztool.errors import LayerError, ModelError, TargetError, ViztoolError
+from viztool.heatmap import Heatmap
+from viztool.hooks.evaluating import evaluating
+from viztool.hooks.naming import named_layers, unwrap
+from viztool.hooks.select import STAGES, select
+from viztool.models.model import Model
+from viztool.models.outputs import Prediction, top_classes
+from viztool.render.colormaps import Picture
+from viztool.subject import Subject, looks_at
+from viztool.targets import Target
+
+
+def class_activation_map(
+    model: Model | nn.Module,
+    photo: Picture | Sequence[Picture] | Tensor,
+    method: str = "gradcam",
+    target: Target = None,
+    layer: str | Iterable[str] | None = None,
+    *,
+    smooth_flips: bool = False,
+    smooth_scales: Sequence[float] = (),
+    smooth_eigen: bool = False,
+    seed: int = 0,
+    source: str = "photo",
+) -> Heatmap:
+    """Where a layer holds what speaks for a class.
+
+    photo: uint8 RGB (H, W, 3), or a list of these; or a tensor (N, C, H, W), normalised already, which a
+        bare network needs. They are looked at as one batch, and give N maps.
+    method: one of `viztool.cam.METHODS`; `viztool.cam.describe(method)` is its formula and paper.
+    target: a class, by index or name; a list, one for each image; or a callable from the network's output to one
+        score an image. By default the class that each image's output says.
+    layer: a pattern as in `capture`; by default the last stage with maps that the output depends on. Of
+        several layers the result is the mean of their maps, each over its own largest absolute value, at
+        the size of the largest.
+    smooth_flips, smooth_scales: also look at the mirrored image, and at the image at these scales (for
+        networks that take other sizes); the result is the mean of the maps, each over its own largest
+        absolute value, at the size of the first.
+    smooth_eigen: in place of the sum over channels, the first principal component of the weighted channels.
+    seed: of all that is random. source: what the photo is called on the sheet.
+
+    `.raw` is float32 at the layer's resolution. The network runs in evaluation mode and is left as it was.
+    Raises ViztoolError for an unknown method; LayerError, TargetError and ModelError for a layer, a target or an
+    input that does not fit.
+    """
+    chosen = registry.find(method)
+    if smooth_eigen and chosen.gives != "weights":
+        raise ViztoolError(f"{method} weights no channels, so smooth_eigen has none to smooth over; leave it out")
+    if smooth_flips and callable(target):
+        raise TargetError("mirroring moves what a target of your own may look at; leave smooth_flips out")
+    x, subjects = _batch(model, photo, source)
+    net = unwrap(model)
+    names = model.classes if isinstance(model, Model) else None
+    with torch.inference_mode(False), torch.no_grad(), evaluating(net):
+        if x.is_inference():
+            x = x.clone()
+        layers = _layers(net, x, chosen, layer)
+        run = Run(net, x, layers, target, names, seed)
+        maps = [
+            back(_map(chosen, run if view is x else run.on(view), smooth_eigen))
+            for view, back in views(x, smooth_flips, smooth_scales)
+        ]
+        raw = maps[0] if len(maps) == 1 else fuse(maps, (maps[0].shape[1], maps[0].shape[2]))
+        score = run.scores(run.output)[0].float()
+        _require_finite(score, raw, chosen)
+        return Heatmap(
+            method=method,
+            raw=raw.cpu(),
+            target=run.target.names,
+            classes=run.target.classes,
+            score=score.cpu(),
+            layer=layers,
+            signed=chosen.signed,
+            subjects=tuple(subjects),
+            predictions=_predictions(run.output, names),
+            unit=chosen.unit if len(maps) == 1 and len(layers) <= 1 else "of the maximum",
+            seed=seed,
+            details={"title": chosen.title, "paper": chosen.paper, **run.details},
+        )
+
+
+def _batch(model: Model | nn.Module, photo: Any, source: str) -> tuple[Tensor, list[Subject]]:
+    looks, _ = looks_at(model, photo, source)
+    if len({x.shape[1:] for x, _ in looks}) > 1:
+        raise ModelError("photos of several sizes have maps of several sizes here: pass them one by one")
+    return torch.cat([x for x, _ in looks]), [subject for _, subjects in looks for subject in subjects]
+
+
+def _layers(net: nn.Module, x: Tensor, method: Method, layer: str | Iterable[str] | None) -> tuple[str, ...]:
+    if method.whole:
+        if layer is not None:
+            raise LayerError(f"{method.name} is of the whole network; leave the layer out")
+        return ()
+    if layer is None:
+        return (choose_layer(net, x),)
+    patterns = [layer] if isinstance(layer, str) else list(layer)
+    found = stages(net, x) if STAGES in patterns else []
+    named = [pattern for pattern in patterns if pattern != STAGES]
+    picked = select(named_layers(net), named) if named or not found else []
+    return tuple(dict.fromkeys([*found, *picked]))
+
+
+def _map(method: Method, run: Run, smooth_eigen: bool) -> Tensor:
+    """The map of the run, (N, h, w), of all its layers."""
+    maps = [_map_of_layer(method, Evidence(run, layer), smooth_eigen) for layer in run.layers or ("",)]
+    return maps[0] if len(maps) == 1 else fuse(maps, largest(maps))
+
+
+def _map_of_layer(method: Method, evidence: Evidence, smooth_eigen: bool) -> Tensor:
+    made = method.compute(evidence)
+    if method.gives == "weights":
+        weighted = made * evidence.activations
+        made = first_component(weighted) if smooth_eigen else weighted.sum(1)
+    return made.relu() if method.relu else made
+
+
+def _require_finite(score: Tensor, raw: Tensor, method: Method) -> None:
+    for what, values in (("the score", score), (f"the map of {method.name}", raw)):
+        if not bool(values.isfinite().all()):
+            raise ModelError(f"{what} is not finite (NaN or infinity): look at the network's weights, and at the input")
+
+
+def _predictions(output: Any, names: Sequence[str] | None) -> tuple[tuple[Prediction, ...], ...]:
+    """The top classes of each image, or nothing where the output has no classes."""
+    try:
+        return tuple(tuple(row) for row in top_classes(output, names))
+    except ModelError:
+        return ()

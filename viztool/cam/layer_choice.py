@@ -1,0 +1,102 @@
+"""The layer to look at when none is named."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Hashable
+from math import log, prod
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from viztool.errors import LayerError
+from viztool.hooks.capture import capture
+from viztool.hooks.layout import distortion, map_size
+from viztool.hooks.naming import named_layers
+from viztool.hooks.select import STAGES
+from viztool.hooks.tail import TailPass
+from viztool.hooks.tree import tensors_in
+from viztool.hooks.watch import watch
+
+_IN_PROPORTION = log(2)
+"""Heads and windows of attention, too, are axes beside axes; a network's maps keep the picture's shape."""
+
+_chosen: weakref.WeakKeyDictionary[nn.Module, dict[Hashable, str]] = weakref.WeakKeyDictionary()
+
+
+def choose_layer(net: nn.Module, x: Tensor) -> str:
+    """The last stage of the network, whose maps are larger than 1 × 1, that its output depends on.
+
+    Where the output does not (of a Vision Transformer that reads its class token alone, the last block's
+    patches), the last layer before it with maps of the same form that it does depend on: there the norm before
+    the block's attention. The maps of class scores that a segmentation network ends in are no stage: it is the
+    last layer before them.
+
+    It is found with the first image, and remembered for the network as long as that holds the same layers.
+    Raises LayerError if no layer has maps.
+    """
+    known = _chosen.setdefault(net, {})
+    layers = tuple((name, type(layer)) for name, layer in named_layers(net).items())
+    key = (tuple(x.shape[1:]), hash(layers))
+    if key not in known:
+        candidates = _candidates(net, x[:1])
+        found = next((layer for layer in candidates if _matters(net, x[:1], layer)), None)
+        if found is None:
+            return candidates[0]  # not remembered: the network's last layer may be all zeros before it is trained
+        known[key] = found
+    return known[key]
+
+
+def stages(net: nn.Module, x: Tensor) -> list[str]:
+    """The last layer at each resolution, in the order in which they run. Raises LayerError if none has maps."""
+    with torch.no_grad(), capture(net, STAGES, reduce=_nothing) as acts:
+        net(x)
+    return acts.layers
+
+
+def _nothing(tensor: Tensor) -> None:
+    """Of what is captured only the names are wanted."""
+
+
+Form = tuple[int, int, int]
+
+
+def _candidates(net: nn.Module, x: Tensor) -> list[str]:
+    """Stages from the last, each followed by the layers before it in the same form."""
+    forms: dict[str, Form] = {}
+    size = (x.shape[-2], x.shape[-1])
+
+    def note(name: str, layer: nn.Module, output: Any) -> None:
+        sides = map_size(tuple(output.shape), len(x), size) if isinstance(output, Tensor) else None
+        forms.pop(name, None)  # of a layer that runs several times the last call counts
+        if name and sides is not None and prod(sides) > 1 and distortion(sides, size) < _IN_PROPORTION:
+            forms[name] = (output.numel() // prod(sides), *sides)
+
+    with torch.no_grad(), watch(named_layers(net), exit=note), capture(net, STAGES, reduce=_nothing) as acts:
+        output = net(x)
+    scores = next((tensor for tensor in tensors_in(output) if tensor.dim() == 4), None)
+    classes = None if scores is None else scores.shape[1]
+    candidates = []
+    for stage in reversed(acts.layers):
+        before = list(reversed(list(forms)))
+        before = before[before.index(stage) :]
+        if forms[stage][0] == classes:
+            candidates += [layer for layer in before if forms[layer][0] != classes]
+        else:
+            candidates += [layer for layer in before if forms[layer] == forms[stage]]
+    return list(dict.fromkeys(candidates)) or acts.layers[-1:]
+
+
+def _matters(net: nn.Module, x: Tensor, layer: str) -> bool:
+    """Whether the output depends on the layer's maps."""
+    try:
+        run = TailPass(net, x, layer)
+        with torch.enable_grad():
+            # Not a plain sum: that of probabilities is 1, whatever the layer says.
+            parts = [tensor.float().flatten() for tensor in tensors_in(run.output) if tensor.requires_grad]
+            scores = [part @ torch.linspace(1, 2, len(part), device=part.device) for part in parts]
+            gradient = run.gradients(torch.stack(scores))[layer] if scores else torch.zeros(())
+        return bool(run.as_maps(layer, gradient).any())
+    except LayerError:
+        return False

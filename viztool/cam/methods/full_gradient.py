@@ -1,0 +1,70 @@
+"""The whole network's gradients: of the input, and of the biases of all layers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from viztool.cam.biases import bias_terms
+from viztool.cam.evidence import Evidence
+from viztool.cam.registry import method
+from viztool.hooks.layout import to_maps
+
+
+@method("fullgrad", "FullGrad", "Srinivas and Fleuret 2019, arXiv:1905.00780", gives="map", unit="", whole=True)
+def full_grad(evidence: Evidence) -> Tensor:
+    """S = ψ(∇f ∘ x) + Σ_l Σ_c ψ(∇_b f ∘ b)_lc over layers l and their channels c; ψ(t) = Up(rescale(|t|)).
+
+    b are the biases, explicit and implicit; see `viztool.cam.biases`. rescale takes the smallest and the largest
+    term of a layer to 0 and 1, as the authors' code does: if it did so channel by channel, b would cancel.
+
+    The terms without ψ add up to the score: how nearly they do is in `details["completeness"]`. They do not
+    where a network multiplies what it has computed (attention, squeeze and excitation).
+    """
+    run = evidence.run
+    x = run.x.detach().clone().requires_grad_()
+    terms = _Terms((x.shape[-2], x.shape[-1]), x.new_zeros(len(x), dtype=torch.float32))
+    with torch.enable_grad(), bias_terms(run.net, terms.add):
+        output = run.net(x)
+    run.saw(output)
+    with torch.enable_grad():
+        scores = run.scores(output)[0]
+        (gradient,) = torch.autograd.grad(scores.sum(), x)
+    terms.add(gradient * x)
+    run.details["completeness"] = {
+        "sum": terms.total.tolist(),
+        "error": (terms.total - scores.detach().float()).tolist(),
+    }
+    return terms.map()
+
+
+@dataclass(eq=False)
+class _Terms:
+    """Adds up the terms of N images, and their maps by size: each size is brought to that of the input but once."""
+
+    size: tuple[int, int]
+    total: Tensor
+    _maps: dict[tuple[int, int], Tensor] = field(default_factory=dict)
+
+    def add(self, terms: Tensor) -> None:
+        """The terms ∇_b f ∘ b of one layer, in the form of what it puts out."""
+        terms = terms.detach().float()
+        batch = len(self.total)
+        self.total = self.total + terms.reshape(batch, -1).sum(1)
+        maps = to_maps(terms, batch, self.size)
+        if maps is None:
+            return
+        maps = maps.abs()
+        low, high = maps.amin((1, 2, 3)), maps.amax((1, 2, 3))
+        scale = torch.where(high > low, 1 / (high - low), 0)
+        rescaled = (maps.sum(1) - maps.shape[1] * low[:, None, None]) * scale[:, None, None]
+        size = (maps.shape[2], maps.shape[3])
+        self._maps[size] = self._maps[size] + rescaled if size in self._maps else rescaled
+
+    def map(self) -> Tensor:
+        """(N, H, W)."""
+        sizes = [F.interpolate(maps[:, None], self.size, mode="bilinear") for maps in self._maps.values()]
+        return torch.cat(sizes, 1).sum(1)

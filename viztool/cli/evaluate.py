@@ -1,0 +1,191 @@
+"""`viztool evaluate`: which method's heatmaps to believe, over a folder of photos."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from difflib import get_close_matches
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from viztool.cli.batch import STDIN, Batch, Job, output_options, refuse_existing
+from viztool.cli.errors import reported
+from viztool.cli.options import complete_layer, load, model_options
+from viztool.cli.progress import progress
+from viztool.errors import ViztoolError
+
+if TYPE_CHECKING:
+    from viztool.faithfulness.ranking import Trial
+    from viztool.heatmap import Heatmap
+    from viztool.models.model import Model
+
+_ALL = "all"
+_DEFAULT = ("gradcam", "gradcam++", "layercam", "ablationcam", "eigencam")
+
+
+def complete_method(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    return [name for name in (_ALL, *_methods()) if name.startswith(incomplete)]
+
+
+@click.command()
+@click.argument("paths", nargs=-1, required=True, metavar="PATH...")
+@click.option(
+    "--method",
+    "methods",
+    multiple=True,
+    default=_DEFAULT,
+    show_default=True,
+    metavar="NAME",
+    shell_complete=complete_method,
+    help="One that `viztool cam` or `viztool attribute` knows. Repeatable, or all.",
+)
+@click.option("--target", metavar="CLASS", help="A class, by name or index. [default: the predicted one of each photo]")
+@click.option(
+    "-l",
+    "--layer",
+    metavar="PATTERN",
+    shell_complete=complete_layer,
+    help="Of class activation maps: a layer, as in `viztool features`. [default: the last with maps]",
+)
+@click.option(
+    "--steps", type=click.IntRange(min=2), default=16, show_default=True, help="Of insertion and deletion curves."
+)
+@click.option(
+    "--draws", type=click.IntRange(min=2), default=2, show_default=True, help="Random maps beside each heatmap."
+)
+@model_options
+@output_options
+@reported
+def evaluate(paths: tuple[str, ...], output: str | None, force: bool, verbose: bool, **options: Any) -> None:
+    """Rank heatmap methods by how much their maps say of what the network does: a table, and photos_evaluate.png.
+
+    PATH is a picture, a folder of pictures, a glob, or - for standard input. Each map stands beside random ones that
+    are as coarse; the methods are in the order of their gain over those.
+    """
+    from viztool.images import find_images
+
+    batch = Batch(options.pop("as_json"), options.pop("quiet"), options.pop("open_it"))
+    methods = _known(options.pop("methods"))
+    target = _target(paths, output)
+    jobs = [Job(str(photo), target) for photo in find_images(paths)]
+    npz = options.pop("npz")
+    for path in (target, target.with_suffix(".npz")) if npz else (target,):
+        refuse_existing(path, force)
+    seed = options["seed"]
+    model = load(options)
+
+    trials: list[Trial] = []
+    missing: dict[str, dict[str, str]] = {method: {} for method in methods}
+    for job in progress(jobs, quiet=batch.quiet):
+        with batch.attempt(job.photo):
+            found, failed = _try(job, model, methods, seed=seed, **options)
+            trials += found
+            for method, error in failed.items():
+                missing[method][job.photo] = error
+            if verbose:
+                for trial in found:
+                    click.echo(f"{trial.source}: {trial.method} of {trial.target}, gain {trial.gain:+.2f}", err=True)
+    _finish(batch, model, trials, missing, target, seed=seed, force=force, npz=npz)
+
+
+def _try(
+    job: Job,
+    model: Model,
+    methods: Sequence[str],
+    *,
+    target: str | None,
+    layer: str | None,
+    steps: int,
+    draws: int,
+    seed: int,
+) -> tuple[list[Trial], dict[str, str]]:
+    """One photo: what each method achieves, and why some cannot be had."""
+    from viztool.faithfulness import evaluate_heatmap
+    from viztool.faithfulness.ranking import trials
+
+    photo = job.read()
+    heatmaps: list[Heatmap] = []
+    failed: dict[str, str] = {}
+    for method in methods:
+        try:
+            heatmaps.append(_explain(model, photo, method, target, layer, seed, job.source))
+        except ViztoolError as error:
+            failed[method] = str(error)
+    if not heatmaps:
+        return [], failed
+    evaluations = evaluate_heatmap(model, photo, heatmaps, steps=steps, draws=draws, seed=seed)
+    return [trial for evaluation in evaluations for trial in trials(evaluation)], failed
+
+
+def _finish(
+    batch: Batch,
+    model: Model,
+    trials: list[Trial],
+    missing: dict[str, dict[str, str]],
+    target: Path,
+    *,
+    seed: int,
+    force: bool,
+    npz: bool,
+) -> None:
+    """Draw and tell what was found; a method that never worked is said, one that sometimes failed is a failure."""
+    from viztool.faithfulness.ranking import Ranking
+
+    ranked = {trial.method for trial in trials}
+    never = {
+        method: next(iter(errors.values())) for method, errors in missing.items() if errors and method not in ranked
+    }
+    for method, errors in missing.items():
+        if method in ranked or not ranked:
+            batch.failed += [{"source": photo, "error": f"{method}: {error}"} for photo, error in errors.items()]
+    for method, error in never.items():
+        click.echo(f"{'Error' if not ranked else 'left out'}: {method}: {error}", err=True)
+    if trials:
+        ranking = Ranking(trials, model.name, model.weights, model.preprocessing, seed, never)
+        if not batch.as_json and not batch.quiet:
+            click.echo(str(ranking))
+        written = [ranking.save(target, force=force)]
+        if npz:
+            written.append(ranking.save_npz(target.with_suffix(".npz"), force=force))
+        batch.wrote(ranking.numbers, *written)
+    batch.finish("evaluate")
+
+
+def _target(paths: tuple[str, ...], output: str | None) -> Path:
+    """The one file that the picture goes to."""
+    stem = Path(paths[0]).resolve().stem if len(paths) == 1 and paths[0] != STDIN and Path(paths[0]).exists() else ""
+    name = f"{stem}_evaluate.png" if stem else "evaluate.png"
+    if output is None:
+        return Path(name)
+    folder = Path(output).is_dir() or not Path(output).suffix
+    return Path(output) / name if folder else Path(output)
+
+
+def _methods() -> list[str]:
+    """Every method that there is, of maps and of pixels."""
+    from viztool.attribution import METHODS as OF_PIXELS
+    from viztool.cam import METHODS as OF_LAYERS
+
+    return [*OF_LAYERS, *OF_PIXELS]
+
+
+def _known(methods: tuple[str, ...]) -> list[str]:
+    """The methods, each once. Raises a usage error for one that does not exist."""
+    known = _methods()
+    for method in methods:
+        if method != _ALL and method not in known:
+            close = get_close_matches(method, known, n=3) or known
+            raise click.UsageError(f"no method is called {method!r}; there are: {', '.join(close)}")
+    return list(dict.fromkeys(known if _ALL in methods else methods))
+
+
+def _explain(
+    model: Model, photo: Any, method: str, target: str | None, layer: str | None, seed: int, source: str
+) -> Heatmap:
+    from viztool.attribution import attribute
+    from viztool.cam import METHODS, class_activation_map
+
+    if method in METHODS:
+        return class_activation_map(model, photo, method, target, layer, seed=seed, source=source)
+    return attribute(model, photo, method, target, seed=seed, source=source)

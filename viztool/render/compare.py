@@ -1,0 +1,97 @@
+"""Heatmaps of one photo side by side: one tile for each method and target."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from viztool.render.colormaps import Map, Picture, colorize, overlay
+from viztool.render.parts import MARGIN, WIDTH, blank_page, draw_bar, draw_footer, draw_lines, draw_predictions
+from viztool.render.scaling import scaled
+from viztool.render.text import BODY, RULE, SMALL, TINY, TITLE, draw_text, fit, wrap
+
+_COLUMNS = 5
+_GAP = 20
+_SIDE = (WIDTH - 2 * MARGIN - (_COLUMNS - 1) * _GAP) // _COLUMNS
+_CAPTION = 66
+
+
+@dataclass(frozen=True)
+class CompareTile:
+    """values: (h, w), not normalised. lines: what stands under it; the first is its name."""
+
+    values: Map
+    lines: Sequence[str]
+
+
+@dataclass(frozen=True)
+class CompareSheet:
+    """view: (H, W, 3), what the network was given. raw: draw cells, not the map over the view."""
+
+    title: str
+    subtitle: str
+    view: Picture
+    predictions: Sequence[tuple[str, float]]
+    notes: Sequence[str]
+    tiles: Sequence[CompareTile]
+    signed: bool
+    raw: bool
+    footer: str
+
+
+def compare_sheet(sheet: CompareSheet) -> Picture:
+    """Draw the sheet: uint8 (H, 1340, 3) RGB. Each tile has a scale of its own, from nothing to its largest value."""
+    rows = [sheet.tiles[start : start + _COLUMNS] for start in range(0, len(sheet.tiles), _COLUMNS)]
+    return np.concatenate([_draw_head(sheet), *(_draw_row(sheet, row) for row in rows), draw_footer(sheet.footer)])
+
+
+def _draw_head(sheet: CompareSheet) -> Picture:
+    height, width = _fitted(sheet.view)
+    page = blank_page(MARGIN + max(height, 200) + 30)
+    page[MARGIN : MARGIN + height, MARGIN : MARGIN + width] = scaled(sheet.view, (height, width), smooth=True)
+    x, room = MARGIN + _SIDE + _GAP, 560
+    draw_text(page, fit(sheet.title, room, TITLE), x, MARGIN + 22, TITLE)
+    y = draw_lines(page, wrap(sheet.subtitle, room, SMALL), x, MARGIN + 47) + 14
+    draw_predictions(page, sheet.predictions, x, y, room)
+
+    x = MARGIN + 4 * (_SIDE + _GAP) - 90
+    y = MARGIN + 11
+    for note in sheet.notes:
+        y = draw_lines(page, wrap(note, WIDTH - MARGIN - x, SMALL), x, y) + 9
+    draw_bar(
+        page,
+        x,
+        y,
+        200,
+        signed=sheet.signed,
+        overlaid=not sheet.raw,
+        ticks=("−max", "0", "max") if sheet.signed else ("0", "", "max"),
+    )
+    return page
+
+
+def _draw_row(sheet: CompareSheet, tiles: Sequence[CompareTile]) -> Picture:
+    height, width = _fitted(sheet.view)
+    page = blank_page(height + _CAPTION)
+    view = scaled(sheet.view, (height, width), smooth=True)
+    for column, tile in enumerate(tiles):
+        x = MARGIN + column * (_SIDE + _GAP)
+        limit = float(np.abs(tile.values).max(initial=0.0))
+        cells = colorize(scaled(tile.values, (height, width)), limit)
+        page[:height, x : x + width] = cells if sheet.raw else overlay(tile.values, limit, view)
+        cv2.rectangle(page, (x, 0), (x + width - 1, height - 1), RULE, 1)
+        name, *rest = tile.lines
+        draw_text(page, fit(name, _SIDE, BODY), x, height + 18, BODY)
+        for index, line in enumerate(rest[:2]):
+            draw_text(page, fit(line, _SIDE, TINY), x, height + 34 + 14 * index, TINY)
+    return page
+
+
+def _fitted(view: Picture) -> tuple[int, int]:
+    """(height, width) of the view inside a tile's square."""
+    h, w = view.shape[:2]
+    scale = _SIDE / max(h, w)
+    return max(1, round(h * scale)), max(1, round(w * scale))
