@@ -38,7 +38,7 @@ def complete_method(ctx: click.Context, param: click.Parameter, incomplete: str)
     show_default=True,
     metavar="NAME",
     shell_complete=complete_method,
-    help="One that `viztool cam` or `viztool attribute` knows. Repeatable, or all.",
+    help="One that `viztool cam` knows. Repeatable, or all.",
 )
 @click.option("--target", metavar="CLASS", help="A class, by name or index. [default: the predicted one of each photo]")
 @click.option(
@@ -163,11 +163,10 @@ def _target(paths: tuple[str, ...], output: str | None) -> Path:
 
 
 def _methods() -> list[str]:
-    """Every method that there is, of maps and of pixels."""
-    from viztool.attribution import METHODS as OF_PIXELS
-    from viztool.cam import METHODS as OF_LAYERS
+    """Every method that there is."""
+    from viztool.cam import METHODS
 
-    return [*OF_LAYERS, *OF_PIXELS]
+    return list(METHODS)
 
 
 def _known(methods: tuple[str, ...]) -> list[str]:
@@ -183,9 +182,6 @@ def _known(methods: tuple[str, ...]) -> list[str]:
 def _explain(
     model: Model, photo: Any, method: str, target: str | None, layer: str | None, seed: int, source: str
 ) -> Heatmap:
-    from viztool.attribution import attribute
-    from viztool.cam import METHODS, class_activation_map
+    from viztool.cam import class_activation_map
 
-    if method in METHODS:
-        return class_activation_map(model, photo, method, target, layer, seed=seed, source=source)
-    return attribute(model, photo, method, target, seed=seed, source=source)
+    return class_activation_map(model, photo, method, target, layer, seed=seed, source=source)
