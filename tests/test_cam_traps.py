@@ -91,7 +91,7 @@ def test_an_error_on_the_way_is_the_users_and_leaves_nothing(method):
     class_activation_map(net, images(1, 10, 8), "random", 1)  # so that the layer is known
     net.fails = True
     before = state_of(net)
-    with pytest.raises(IndexError, match="^the user's own$"):
+    with pytest.raises(IndexError, match=r"^the user's own$"):
         class_activation_map(net, images(1, 10, 8), method, 1)
     assert equal_states(before, state_of(net))
     assert torch.is_grad_enabled()

@@ -50,12 +50,12 @@ def run(*arguments, model="nets.py:build"):
 
 class TestOutput:
     def test_a_table_and_one_picture(self, folder):
-        result = run("photos", "--method", "gradcam", "--method", "random", "--method", "gradient")
+        result = run("photos", "--method", "gradcam", "--method", "random", "--method", "hirescam")
         assert (result.exit_code, result.stderr) == (0, "")
         *table, path = result.output.splitlines()
         assert path == "photos_evaluate.png"
         assert table[0].split()[:3] == ["method", "photos", "gain"]
-        assert sorted(line.split()[0] for line in table[1:]) == ["(random", "gradcam", "gradient", "random"]
+        assert sorted(line.split()[0] for line in table[1:]) == ["(random", "gradcam", "hirescam", "random"]
         assert [line.split()[1] for line in table[1:-1]] == ["3"] * 3
         assert viztool.read_image(path).shape[1] == 1340
         assert {path.name for path in folder.iterdir()} - {"__pycache__"} == {
