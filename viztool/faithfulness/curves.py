@@ -51,8 +51,8 @@ def walk(probe: Probe, places: Tensor, start: Tensor, end: Tensor, counts: Tenso
     """The probability on the way from one image to another, pixel by pixel: (M, S).
 
     places: (M, H, W), each map's order, 0 first. start, end: as the probe's image. counts: (S,) of pixels that are
-    already the end's. Deletion goes from the image to a blank, insertion from a blur to the image. Petsiuk et al. 2018,
-    Algorithm 1.
+    already the end's. Deletion goes from the image to a blank, insertion from a blur to the image. Petsiuk et al. 2018
+    (RISE).
     """
     inner = counts[1:-1]
 
@@ -68,7 +68,7 @@ def walk(probe: Probe, places: Tensor, start: Tensor, end: Tensor, counts: Tenso
 def road(probe: Probe, places: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
     """The probability with the most, and with the least relevant pixels filled in: each (M, F), at ROAD_SHARES.
 
-    places: (M, H, W). noise: as the image, standard normal. Rong et al. 2022.
+    places: (M, H, W). noise: as the image, standard normal. Rong et al. 2022: MoRF and LeRF, without training anew.
     """
     h, w = probe.size
     counts = (torch.tensor(ROAD_SHARES, dtype=torch.float64) * h * w).round().long()

@@ -10,8 +10,8 @@ from viztool.faithfulness.probe import Probe
 def confidence(probe: Probe, evidence: Tensor) -> Tensor:
     """The probability where the image is faded to blank as far as the map is low: (M,).
 
-    evidence: (M, H, W) in [0, 1]. The explanation map E = map ∘ image of Chattopadhyay et al. 2018, eq. 20, with
-    the mean colour for nothing.
+    evidence: (M, H, W) in [0, 1]. E = map ∘ image, the explanation map of Chattopadhyay et al. 2018
+    (Grad-CAM++), of the normalised image, so that nothing is the mean colour.
     """
     return probe(len(evidence), lambda indices: probe.masks(evidence[indices]).to(probe.x.dtype) * probe.x)[:, 0]
 
@@ -19,7 +19,7 @@ def confidence(probe: Probe, evidence: Tensor) -> Tensor:
 def average_drop(before: Tensor, after: Tensor) -> Tensor:
     """The share of the confidence that is lost: max(0, before − after) / before, whose mean is Average Drop.
 
-    NaN where it was not positive, which a score of one's own may be. Chattopadhyay et al. 2018, section 5.1.
+    NaN where it was not positive, which a score of one's own may be. Chattopadhyay et al. 2018.
     """
     return ((before - after).clamp_min(0) / before).where(before > 0, float("nan"))
 

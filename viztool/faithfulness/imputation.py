@@ -16,7 +16,7 @@ _SWEEPS = 2
 
 
 def impute(x: Tensor, missing: Tensor, noise: Tensor) -> Tensor:
-    """The image with its missing pixels filled in. Rong et al. 2022 (ROAD), eq. 5 and Appendix.
+    """The image with its missing pixels filled in. Noisy linear imputation of Rong et al. 2022 (ROAD).
 
     x: (B, C, H, W). missing: (B, 1, H, W), 1 where a pixel is to be filled in, else 0. noise: (C, H, W), standard
     normal. Each missing pixel becomes the mean of its eight neighbours, weighted 1/6 for those beside it and 1/12 for

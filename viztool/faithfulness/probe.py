@@ -33,6 +33,8 @@ class Probe:
         copies: from indices (B,) to these copies, (B, C, ..., H, W); only as many as memory holds are made at once.
         Raises ModelError if the network's output is not finite.
         """
+        if count == 0:
+            return torch.zeros(0, 2)
         chunk = _ON_CPU if self.x.device.type == "cpu" else _ELSEWHERE
         says = torch.cat([self._says(copies(indices)) for indices in torch.arange(count).split(chunk)])
         if not bool(says.isfinite().all()):

@@ -32,7 +32,7 @@ def randomize_weights(
 ) -> SanityCheck:
     """The map again and again while the network is randomised from its top layer down, on a private copy.
 
-    Cascading randomisation, Adebayo et al. 2018, section 3.1: a map that stays the same does not depend on what the
+    Cascading randomisation, Adebayo et al. 2018: a map that stays the same does not depend on what the
     network has learnt. steps: at most that many parts of the network, the last to run first; what was randomised
     stays so. The first entry is the copy as it is: its correlation is 1, unless the method itself is a matter of
     chance. The target stays the class that the network as it was says.
@@ -63,7 +63,7 @@ def randomize_labels(
     """The map of the target beside those of other classes, drawn at random.
 
     A map that is the same for every class does not tell why it is this one (the random-logit test of Sixt et al.
-    2020; Adebayo et al. 2018, section 3.2, train a network on random labels instead). The first entry is the target
+    2020; Adebayo et al. 2018 train a network on random labels instead). The first entry is the target
     once more. Each image gets the same classes, but for its own.
     """
     original = explain(model, photo)

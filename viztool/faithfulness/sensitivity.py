@@ -49,8 +49,9 @@ def losses(probe: Probe, generator: torch.Generator) -> Losses:
 def sensitivity_n(maps: Tensor, found: Losses) -> Tensor:
     """The correlation of a map's sums with the losses, averaged over the sizes n: (M,) in [−1, 1].
 
-    maps: (M, H, W), signed. 1 if the score is a sum over pixels and the map holds each one's term; 0 where a map's
-    sums, or the losses, are all the same. Ancona et al. 2018, eq. 9 and section 4.1 (Pearson).
+    maps: (M, H, W), signed. corr(Σ of the map over S, f(x) − f(x without S)) over sets S of n, Ancona et al. 2018:
+    1 if the score is a sum over pixels and the map holds each one's term; 0 where the sums, or the losses, are all the
+    same.
     """
     numbers = _cell_numbers((maps.shape[1], maps.shape[2]), found.grid)
     cells = maps.new_zeros(len(maps), found.sets.shape[2], dtype=torch.float64)
