@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from viztool.errors import TargetError
+from viztool.hooks.tree import map_tensors
 from viztool.models.outputs import class_name, class_scores, is_detection, output_tensor
 
 Score: TypeAlias = Callable[[Any], Tensor]
@@ -27,6 +28,23 @@ class Resolved:
     score: Score
     names: tuple[str, ...]
     classes: tuple[int, ...] | None
+
+    def scores(self, output: Any, times: int = 1) -> Tensor:
+        """The score of each image, (times, N), in the graph where the output is.
+
+        output: of `times` whole batches, one after the other.
+        """
+        if self.classes is not None or times == 1:
+            return self.score(output).view(times, len(self.names))
+        # A score of one's own may know its images by their place, so it gets batch by batch.
+        return torch.stack([self.score(self._batch(output, index, times)) for index in range(times)])
+
+    def _batch(self, output: Any, index: int, times: int) -> Any:
+        batch = len(self.names)
+        part, total = slice(index * batch, (index + 1) * batch), times * batch
+        if isinstance(output, list) and len(output) == total:
+            return output[part]
+        return map_tensors(lambda tensor: tensor[part] if tensor.dim() and len(tensor) == total else tensor, output)
 
 
 def resolve(target: Target, output: Any, classes: Sequence[str] | None, batch: int) -> Resolved:

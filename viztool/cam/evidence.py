@@ -13,8 +13,8 @@ from torch.nn import functional as F
 from viztool.cam.run import Run
 from viztool.hooks.replay import Replay
 from viztool.models.outputs import is_detection
+from viztool.models.repeated import at_once, in_parts
 
-IMAGES_AT_ONCE = 8
 BYTES_AT_ONCE = 32 * 2**20
 
 
@@ -71,12 +71,16 @@ class Evidence:
         becomes 0, the mean colour of most preprocessings.
         """
         x, batch = self.run.x, len(self.run)
-        step = max(1, IMAGES_AT_ONCE // batch)
+        step = max(1, at_once(x.device) // batch)
+
+        def scores(chunk: Tensor) -> Tensor:
+            masked = (chunk[:, :, None].to(x) * x).flatten(0, 1)
+            return self.run.scores(self.run.often(masked), len(chunk)).float()
+
         found = []
         for start in range(0, count, step):
             chunk = masks(range(start, min(start + step, count))).transpose(0, 1)
-            masked = (chunk[:, :, None].to(x) * x).flatten(0, 1)
-            found.append(self.run.scores(self.run.often(masked), len(chunk)).float())
+            found.append(in_parts(scores, chunk))
         return torch.cat(found).T
 
     def scores_without(self) -> Tensor:

@@ -10,15 +10,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from viztool.cam.folding import folded
 from viztool.errors import LayerError
 from viztool.hooks.layout import to_maps
 from viztool.hooks.tail import TailPass
-from viztool.hooks.tree import map_tensors
+from viztool.models.repeated import Repeated
 from viztool.targets import Resolved, Target, resolve
-
-LARGE = 160**2
-"""Pixels from which on convolutions on a CPU are faster channels last."""
 
 
 @dataclass(eq=False)
@@ -38,7 +34,6 @@ class Run:
     settled: Resolved | None = None
     details: dict[str, Any] = field(default_factory=dict)
     _output: Any = None
-    _light: nn.Module | None = None
     _gradients: dict[str, dict[str, Tensor]] = field(default_factory=dict)
 
     def __len__(self) -> int:
@@ -61,19 +56,14 @@ class Run:
         if self._output is None:
             self._output = output
 
+    @cached_property
+    def _repeated(self) -> Repeated:
+        return Repeated(self.net, self.x)
+
     def often(self, x: Tensor) -> Any:
         """The network's output for one of many batches of inputs like `x`: without grad, and as fast as it can be."""
-        if self._light is None:
-            self._light = folded(self.net, self.x[:1])
         with torch.no_grad():
-            if x.dim() != 4 or x.shape[-2] * x.shape[-1] < LARGE:
-                return self._light(x)
-            try:
-                return self._light(x.contiguous(memory_format=torch.channels_last))
-            except torch.OutOfMemoryError:
-                raise
-            except RuntimeError:
-                return self._light(x)  # a network that takes views of its maps needs them in the usual order
+            return self._repeated(x)
 
     @cached_property
     def target(self) -> Resolved:
@@ -85,16 +75,7 @@ class Run:
 
         output: of `times` whole batches, one after the other.
         """
-        if self.target.classes is not None or times == 1:
-            return self.target.score(output).view(times, len(self))
-        # A score of one's own may know its images by their place, so it gets batch by batch.
-        return torch.stack([self.target.score(self._batch(output, index, times)) for index in range(times)])
-
-    def _batch(self, output: Any, index: int, times: int) -> Any:
-        part, total = slice(index * len(self), (index + 1) * len(self)), times * len(self)
-        if isinstance(output, list) and len(output) == total:
-            return output[part]
-        return map_tensors(lambda tensor: tensor[part] if tensor.dim() and len(tensor) == total else tensor, output)
+        return self.target.scores(output, times)
 
     def gradients(self, name: str = "target", score: Callable[[Any], Tensor] | None = None) -> dict[str, Tensor]:
         """The gradient of each image's score at each layer, in the form of its activations.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, TypeAlias
 
 import torch
@@ -11,9 +12,8 @@ from torch import Tensor, nn
 
 from viztool.errors import ModelError
 from viztool.models.outputs import class_probabilities, class_scores, is_detection
+from viztool.models.repeated import Repeated, at_once, in_parts
 from viztool.targets import Score
-
-_ON_CPU, _ELSEWHERE = 8, 64  # copies at once; on a CPU more of them outgrow its caches
 
 Reading: TypeAlias = Callable[[Any], Tensor]
 """From a network's output on B images to (B, 2): the probability of the target, and its score."""
@@ -35,8 +35,8 @@ class Probe:
         """
         if count == 0:
             return torch.zeros(0, 2)
-        chunk = _ON_CPU if self.x.device.type == "cpu" else _ELSEWHERE
-        says = torch.cat([self._says(copies(indices)) for indices in torch.arange(count).split(chunk)])
+        chunks = torch.arange(count).split(at_once(self.x.device))
+        says = torch.cat([in_parts(self._says, copies(indices)) for indices in chunks])
         if not bool(says.isfinite().all()):
             raise ModelError("the network's output is not finite on copies of the image with pixels taken out")
         return says
@@ -51,10 +51,12 @@ class Probe:
         return masks.view(len(masks), *[1] * (self.x.dim() - 3), *self.size).to(self.x.device)
 
     def _says(self, images: Tensor) -> Tensor:
-        if images.dim() == 4 and images.device.type == "cpu":
-            images = images.contiguous(memory_format=torch.channels_last)
         with torch.no_grad():
-            return self.read(self.net(images)).float().cpu()
+            return self.read(self._repeated(images)).float().cpu()
+
+    @cached_property
+    def _repeated(self) -> Repeated:
+        return Repeated(self.net, self.x)
 
 
 def of_class(index: int) -> Reading:
