@@ -1,0 +1,10 @@
+"""Pixel attributions: which pixels of the input speak for a score, and which against it."""
+
+from viztool.attribution import methods as _methods  # noqa: F401  each file there adds its own
+from viztool.attribution.compute import attribute
+from viztool.attribution.registry import Method, describe, method, names
+
+METHODS = names()
+"""The names of all methods."""
+
+__all__ = ["METHODS", "Method", "attribute", "describe", "method"]

@@ -1,0 +1,112 @@
+"""From a network and a photo to the attribution of a score to pixels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from viztool.attribution import registry
+from viztool.attribution.baseline import Baseline, baseline_of
+from viztool.attribution.problem import Problem, frozen
+from viztool.errors import ModelError
+from viztool.heatmap import Heatmap
+from viztool.hooks.evaluating import evaluating
+from viztool.hooks.naming import unwrap
+from viztool.hooks.watch import watch
+from viztool.models.model import Model
+from viztool.models.outputs import Prediction, top_classes
+from viztool.render.colormaps import Picture
+from viztool.subject import Subject, looks_at
+from viztool.targets import Target, resolve
+
+
+def attribute(
+    model: Model | nn.Module,
+    photo: Picture | Sequence[Picture] | Tensor,
+    method: str = "integrated_gradients",
+    target: Target = None,
+    *,
+    baseline: Baseline = "mean",
+    seed: int = 0,
+    source: str = "photo",
+    **options: Any,
+) -> Heatmap:
+    """Which pixels of the input speak for a score, and which against it.
+
+    photo: uint8 RGB (H, W, 3), or a list of these; or a tensor (N, C, H, W), normalised already, which a
+        bare network needs. They are looked at as one batch, and give N maps.
+    method: one of `viztool.attribution.METHODS`; `viztool.attribution.describe(method)` is its formula and paper.
+    target: a class, by index or name; a list, one for each image; or a callable from the network's output to one
+        score an image. By default the class that each image's output says.
+    baseline: the input that shows nothing, for the methods that compare with one. "mean" (the default) is the
+        colour that the preprocessing subtracts, zeros to the network; "black" is black; "blur" is the input
+        without its details; or a normalised tensor that broadcasts to the input.
+    seed: of all that is random. source: what the photo is called on the sheet.
+    options: those of the method: `steps`, `samples`, `noise`, `window`, `stride` ...
+
+    `.raw` is float32 (N, H, W) at the input's resolution, summed over its channels (and over time). `.details` says
+    with which options, and how far the map's sum is from what it should be. The network runs in evaluation
+    mode and is left as it was. Raises ViztoolError for an unknown method, option or baseline, TargetError and
+    ModelError for a target or an input that does not fit, or an operation that the method has no rule for.
+    """
+    chosen = registry.find(method)
+    settings = chosen.with_options(options)
+    x, subjects = _batch(model, photo, source)
+    net = unwrap(model)
+    names = model.classes if isinstance(model, Model) else None
+    with torch.inference_mode(False), torch.no_grad(), evaluating(net), frozen(net), watch({}):
+        # A tensor that was made in inference mode can be in no graph.
+        x = x.detach().clone()
+        output = net(x.clone())
+        resolved = resolve(target, output, names, len(x))
+        score = resolved.score(output).float()
+        _require_finite("the score", score)
+        problem = Problem(net, x, resolved, score, baseline_of(model, x, baseline), seed)
+        raw = chosen.compute(problem, **settings).float()
+        raw = raw if raw.dim() == 3 else raw.sum(tuple(range(1, raw.dim() - 2)))
+        _require_finite(f"the map of {method}", raw)
+        told = baseline if isinstance(baseline, str) else "a tensor"
+        return Heatmap(
+            method=chosen.name,
+            raw=raw.cpu(),
+            target=resolved.names,
+            classes=resolved.classes,
+            score=score.cpu(),
+            layer=(),
+            signed=chosen.signed,
+            subjects=tuple(subjects),
+            predictions=_predictions(output, names),
+            unit=problem.details.pop("unit", chosen.unit),
+            seed=seed if chosen.seeded else None,
+            details={
+                "title": chosen.title,
+                "paper": chosen.paper,
+                "channels": "summed",
+                **({"baseline": told} if chosen.baseline else {}),
+                **settings,
+                **problem.details,
+            },
+        )
+
+
+def _batch(model: Model | nn.Module, photo: Any, source: str) -> tuple[Tensor, list[Subject]]:
+    looks, _ = looks_at(model, photo, source)
+    if len({x.shape[1:] for x, _ in looks}) > 1:
+        raise ModelError("photos of several sizes have maps of several sizes here: pass them one by one")
+    return torch.cat([x for x, _ in looks]), [subject for _, subjects in looks for subject in subjects]
+
+
+def _require_finite(what: str, values: Tensor) -> None:
+    if not bool(values.isfinite().all()):
+        raise ModelError(f"{what} is not finite (NaN or infinity): look at the network's weights, and at the input")
+
+
+def _predictions(output: Any, names: Sequence[str] | None) -> tuple[tuple[Prediction, ...], ...]:
+    """The top classes of each image, or nothing where the output has no classes."""
+    try:
+        return tuple(tuple(row) for row in top_classes(output, names))
+    except ModelError:
+        return ()

@@ -1,0 +1,196 @@
+"""Layer-wise relevance propagation: the score flows back through each layer, in proportion to what made it."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from torch.utils.weak import WeakTensorKeyDictionary
+
+from viztool.attribution.balance import balance
+from viztool.attribution.graph import require_rules
+from viztool.attribution.problem import Problem
+from viztool.attribution.registry import method
+from viztool.attribution.rules import Call, Rule, RuleFunction, Rules, local, ratio
+from viztool.errors import ModelError, ViztoolError
+
+_POOLS = frozenset({"MaxPool2DWithIndices", "MaxPool3DWithIndices", "MkldnnMaxPool2D", "AdaptiveMaxPool2D"})
+"""The winner takes all: that is the gradient."""
+
+_ACTIVATIONS = (
+    "relu relu6 hardtanh threshold clamp clamp_min leaky_relu prelu elu celu selu silu hardswish gelu mish tanh"
+)
+_GATES = "sigmoid hardsigmoid softmax"
+_CONVOLUTIONS = "conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d"
+
+
+@method("lrp_epsilon", "LRP-ε", "Bach et al. 2015", unit="score")
+def lrp_epsilon(problem: Problem, *, epsilon: float = 1e-6) -> Tensor:
+    """R_i = Σ_j x_i w_ij / (z_j + ε sign z_j) R_j in every layer with weights, z_j = Σ_i x_i w_ij + b_j.
+
+    A batch norm is folded into the layer before it. Sums and mean pools share in proportion (the rule with
+    ε = 0); of a max pool the winner takes all; activation functions pass relevance on; gates (sigmoid,
+    softmax) are held fixed, and the signal takes all (Arras et al. 2017). Biases take their part and keep it:
+    `.details["conservation"]` says how much of the score arrived. On a ReLU network with ε → 0 it is
+    gradient × input (Ancona et al. 2018).
+    """
+    return _propagated(problem, _Lrp(epsilon, positive=False), "lrp_epsilon")
+
+
+@method("lrp_zplus", "LRP-z⁺", "Montavon et al. 2017, Kohlbrenner et al. 2020", unit="score")
+def lrp_zplus(problem: Problem, *, epsilon: float = 1e-6) -> Tensor:
+    """R_i = Σ_j (x_i w_ij)⁺ / Σ_i (x_i w_ij)⁺ R_j in convolutions; LRP-ε in the linear layers at the end.
+
+    A batch norm is folded into the convolution before it; one that stands alone passes relevance on, as activation
+    functions do. Of a sum of two branches, the positive parts share. Biases of convolutions take nothing, so
+    that relevance is kept there. The rest is as in LRP-ε.
+    """
+    return _propagated(problem, _Lrp(epsilon, positive=True), "lrp_zplus")
+
+
+def _propagated(problem: Problem, rules: _Lrp, name: str) -> Tensor:
+    with Rules(rules.table()) as seen:
+        leaf, scores = problem.graph()
+    require_rules(scores, name, seen.hidden, _POOLS)
+    relevance = leaf.detach() * torch.autograd.grad(scores, leaf, torch.ones_like(scores))[0]
+    problem.details["conservation"] = balance(relevance, problem.score)
+    return relevance
+
+
+class _Lrp:
+    """The rules, in the form of gradients: a tensor x carries G with R = x · G."""
+
+    def __init__(self, epsilon: float, positive: bool) -> None:
+        if epsilon < 0:
+            raise ViztoolError(f"epsilon is {epsilon}; give at least 0")
+        self._epsilon = epsilon
+        self._positive = positive
+        # What a layer was given and put out, in case that a batch norm follows.
+        self._layers: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
+
+    def table(self) -> dict[str, Rule]:
+        rules: dict[str, Rule] = dict.fromkeys(_ACTIVATIONS.split(), _passed_on)
+        rules |= dict.fromkeys(_GATES.split(), _held_fixed)
+        rules |= dict.fromkeys(_CONVOLUTIONS.split(), self._convolution)
+        rules |= {"linear": self._linear, "batch_norm": self._batch_norm}
+        return rules | ({"add": _positive_parts_of_sum} if self._positive else {})
+
+    def _linear(self, call: Call) -> Tensor:
+        return self._stabilised(call.function(*call.args, **call.kwargs), None)
+
+    def _convolution(self, call: Call) -> Any:
+        convolve = _Convolution.of(call)
+        if convolve is None:
+            return NotImplemented
+        plain = call.function(*call.args, **call.kwargs)
+        return self._stabilised(plain, convolve)
+
+    def _batch_norm(self, call: Call) -> Tensor:
+        bound = inspect.signature(F.batch_norm).bind(*call.args, **call.kwargs)
+        bound.apply_defaults()
+        given = bound.arguments
+        if given["training"] or given["running_var"] is None:
+            raise ModelError("LRP has no rule for a batch norm that keeps no statistics; use integrated_gradients")
+        layer = self._layers.get(call.x)
+        if layer is None or layer[2] != call.x._version:
+            out: Tensor = call.of(call.x)
+            return local(call.x, out.detach(), ratio(out, call.x).detach()) if self._positive else self._shrunk(out)
+        plain, convolve, _ = layer
+        scale = (given["running_var"] + given["eps"]).rsqrt()
+        scale = scale if given["weight"] is None else scale * given["weight"]
+        folded = None if convolve is None else convolve.scaled(scale)
+        return self._finished(call.of(plain), folded)
+
+    def _stabilised(self, plain: Tensor, convolve: _Convolution | None) -> Tensor:
+        out = self._finished(plain, convolve)
+        self._layers[out] = (plain, convolve, out._version)
+        return out
+
+    def _finished(self, plain: Tensor, convolve: _Convolution | None) -> Tensor:
+        if self._positive and convolve is not None:
+            parts: Tensor = PositiveParts.apply(convolve.x, plain.detach(), convolve)
+            return parts
+        return self._shrunk(plain)
+
+    def _shrunk(self, z: Tensor) -> Tensor:
+        """R / (z + ε sign z) in place of R / z."""
+        size = z.detach().abs()
+        return local(z, z.detach(), ratio(size, size + self._epsilon))
+
+
+class _Convolution:
+    """A convolution of `x`, to be repeated with other weights."""
+
+    def __init__(self, function: Callable[..., Tensor], x: Tensor, weight: Tensor, rest: dict[str, Any]) -> None:
+        self.function, self.x, self.weight, self.rest = function, x, weight, rest
+
+    @classmethod
+    def of(cls, call: Call) -> _Convolution | None:
+        names = ["input", "weight", "bias", "stride", "padding"]
+        names += ["output_padding", "groups", "dilation"] if "transpose" in call.name else ["dilation", "groups"]
+        rest = {**dict(zip(names, call.args, strict=False)), **call.kwargs}
+        x, weight = rest.pop("input"), rest.pop("weight")
+        rest.pop("bias", None)
+        return None if weight.requires_grad else cls(call.function, x, weight, rest)
+
+    def scaled(self, scale: Tensor) -> _Convolution | None:
+        """With a factor for each channel that it puts out; None for a transposed one, whose channels are elsewhere."""
+        if "transpose" in self.function.__name__:
+            return None
+        weight = self.weight * scale.to(self.weight).view(-1, *(1,) * (self.weight.dim() - 1))
+        return _Convolution(self.function, self.x, weight, self.rest)
+
+    def positive(self, x: Tensor) -> Tensor:
+        """Σ (x_i w_ij)⁺, without bias."""
+        z = self.function(x.clamp(min=0), self.weight.clamp(min=0), None, **self.rest)
+        if bool((x < 0).any()):
+            z = z + self.function(x.clamp(max=0), self.weight.clamp(max=0), None, **self.rest)
+        return z
+
+
+class PositiveParts(RuleFunction):
+    """A convolution's output, whose relevance the positive parts share; they are worked out on the way back."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, value: Tensor, convolve: _Convolution) -> Tensor:
+        # Copies: the network may work in place on both.
+        ctx.save_for_backward(x.clone(), value.clone())
+        ctx.convolve = convolve
+        return value.clone()
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
+        x, value = ctx.saved_tensors
+        with torch.enable_grad():
+            leaf = x.detach().requires_grad_()
+            z = ctx.convolve.positive(leaf)
+        (multiplier,) = torch.autograd.grad(z, leaf, gradients[0] * ratio(value, z.detach()))
+        return multiplier, None, None
+
+
+def _passed_on(call: Call) -> Any:
+    """R_in = R_out, so G_in = G_out · f(x) / x."""
+    if call.args[1:] and any(isinstance(one, Tensor) and one.requires_grad for one in call.args[1:]):
+        return NotImplemented
+    value = call.value()
+    return local(call.x, value, ratio(value, call.x.detach()))
+
+
+def _held_fixed(call: Call) -> Any:
+    return call.value()
+
+
+def _positive_parts_of_sum(call: Call) -> Any:
+    """R_a = a⁺ / (a⁺ + b⁺) R."""
+    other = call.args[1] if len(call.args) > 1 else None
+    if not isinstance(other, Tensor) or not (other.requires_grad and call.x.requires_grad):
+        return NotImplemented
+    if call.kwargs.get("alpha", 1) != 1:
+        return NotImplemented
+    value = call.value()
+    stand_in = call.x * (call.x > 0) + other * (other > 0)
+    return local(stand_in, value, ratio(value, stand_in.detach()))

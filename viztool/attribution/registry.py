@@ -1,0 +1,103 @@
+"""The attribution methods there are, and how one is added."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Any, TypeAlias
+
+from torch import Tensor
+
+from viztool.errors import ViztoolError
+
+Compute: TypeAlias = Callable[..., Tensor]
+"""From a `Problem`, and options by keyword, to a tensor of the input's shape, or to maps (N, H, W)."""
+
+
+@dataclass(frozen=True)
+class Method:
+    """A pixel attribution. signed: whether it tells for from against. unit: of the map.
+
+    baseline: whether it compares with an input that shows nothing. seeded: whether it draws random numbers.
+    """
+
+    name: str
+    title: str
+    paper: str
+    compute: Compute
+    unit: str
+    signed: bool
+    baseline: bool
+    seeded: bool
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The options of this method alone, with their defaults."""
+        parameters = inspect.signature(self.compute).parameters.values()
+        return {one.name: one.default for one in parameters if one.kind is one.KEYWORD_ONLY}
+
+    def with_options(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """All options, as given or by default. Raises ViztoolError for one that the method does not have."""
+        options = self.options
+        for name in given:
+            if name not in options:
+                raise ViztoolError(f"{self.name} has no option {name!r}; it has {', '.join(options) or 'none'}")
+        return {**options, **given}
+
+
+_methods: dict[str, Method] = {}
+
+
+def method(
+    name: str,
+    title: str,
+    paper: str,
+    *,
+    unit: str,
+    signed: bool = True,
+    baseline: bool = False,
+    seeded: bool = False,
+) -> Callable[[Compute], Compute]:
+    """Add a method: a function from a `Problem`, and its own keyword-only options, to a tensor; see `Method`."""
+
+    def add(compute: Compute) -> Compute:
+        if name in _methods:
+            raise ValueError(f"there is a method {name!r} already")
+        _methods[name] = Method(name, title, paper, compute, unit, signed, baseline, seeded)
+        return compute
+
+    return add
+
+
+def names() -> tuple[str, ...]:
+    """The names of all methods, in the order in which they were added."""
+    return tuple(_methods)
+
+
+def find(name: str) -> Method:
+    """The method of this name. Raises ViztoolError, with the nearest names, if there is none."""
+    if name in _methods:
+        return _methods[name]
+    known = {_plain(other): other for other in _methods}
+    close = get_close_matches(_plain(name), known, n=3, cutoff=0.5)
+    hint = f"nearest: {', '.join(known[other] for other in close)}" if close else f"there are {', '.join(_methods)}"
+    raise ViztoolError(f"no attribution is called {name!r}; {hint}")
+
+
+def describe(name: str) -> str:
+    """A method's title, its paper, and its formula in words and symbols."""
+    found = find(name)
+    return f"{found.title} ({found.paper})\n{inspect.cleandoc(found.compute.__doc__ or '')}"
+
+
+def at_least(least: int, **option: int) -> None:
+    """Raise ViztoolError if an option is smaller than it may be."""
+    for name, value in option.items():
+        if value < least:
+            raise ViztoolError(f"{name} is {value}; give at least {least}")
+
+
+def _plain(name: str) -> str:
+    return name.lower().replace("-", "").replace("_", "").replace(" ", "")
