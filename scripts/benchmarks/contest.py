@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import platform
 import time
@@ -22,7 +23,8 @@ Figure = Literal["cost", "gain", "seconds"]
 
 HEADINGS = ("what", "against", "figure", "quartiles", "mark", "", "pairs", "note")
 PASS, MISS, SKIPPED, FAILED = "pass", "MISS", "skipped", "FAILED"
-_PACKAGES = ("torch", "torchvision", "timm", "numpy", "opencv-python", "matplotlib", "torchlens")
+_PACKAGES = ("torch", "torchvision", "timm", "numpy", "opencv-python", "matplotlib")
+_PEERS = ("torchlens", "grad-cam", "torchcam", "captum")
 
 
 class NotHereError(Exception):
@@ -67,6 +69,32 @@ class Row:
         if self.mark is None:
             return ""
         return PASS if (figure >= self.mark if self.figure == "gain" else figure <= self.mark) else MISS
+
+
+MakeContest = Callable[[ExitStack], Contest]
+
+ROWS: list[Row] = []
+"""All rows of the table, in the order in which they were added."""
+
+
+def row(
+    what: str, against: str, *, figure: Figure = "cost", mark: float | None = None, pairs: int = 20
+) -> Callable[[MakeContest], MakeContest]:
+    """Make a function that gives a Contest a row of the table; see `Row`."""
+
+    def add(contest: MakeContest) -> MakeContest:
+        ROWS.append(Row(what, against, figure, mark, pairs, contest))
+        return contest
+
+    return add
+
+
+def peer(module: str, package: str) -> Any:
+    """A module of another library. NotHereError if that is not installed."""
+    try:
+        return importlib.import_module(module)
+    except ImportError:
+        raise NotHereError(f"{package} is not installed; pip install '.[bench]'") from None
 
 
 @dataclass(frozen=True)
@@ -139,6 +167,13 @@ def _seconds(work: Work) -> float:
     return time.perf_counter() - start
 
 
+def cpu_seconds(work: Work) -> float:
+    """Of all threads of this process."""
+    start = time.process_time()
+    work()
+    return time.process_time() - start
+
+
 def machine() -> dict[str, str]:
     """What was measured on, and with."""
     return {
@@ -147,7 +182,7 @@ def machine() -> dict[str, str]:
         "threads": str(torch.get_num_threads()),
         "OMP_WAIT_POLICY": os.environ.get("OMP_WAIT_POLICY", "not set"),
         "python": platform.python_version(),
-        **{package: _version(package) for package in _PACKAGES},
+        **{package: _version(package) for package in (*_PACKAGES, *_PEERS)},
     }
 
 

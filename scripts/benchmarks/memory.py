@@ -15,6 +15,14 @@ Work = Callable[[], Any]
 _TRIM_THRESHOLD, _MMAP_MAX = -1, -4  # malloc.h of glibc
 
 
+def _glibc() -> ctypes.CDLL | None:
+    try:
+        library = ctypes.CDLL("libc.so.6")
+    except OSError:
+        return None
+    return library if hasattr(library, "mallopt") and hasattr(library, "malloc_trim") else None
+
+
 def keep_freed_memory() -> bool:
     """From now on, memory that is freed stays with the process. False where this cannot be asked for.
 
@@ -23,6 +31,9 @@ def keep_freed_memory() -> bool:
     """
     glibc = _glibc()
     return glibc is not None and bool(glibc.mallopt(_TRIM_THRESHOLD, -1)) and bool(glibc.mallopt(_MMAP_MAX, 0))
+
+
+MEMORY_IS_KEPT = keep_freed_memory()
 
 
 def seconds_in_new_memory(work: Work) -> float:
@@ -43,11 +54,3 @@ def peak_memory(work: Work) -> float:
     assert results is not None
     changes = sorted((event.start_ns(), event.nbytes()) for event in results.events() if event.name() == "[memory]")
     return float(np.cumsum([size for _, size in changes]).max())
-
-
-def _glibc() -> ctypes.CDLL | None:
-    try:
-        library = ctypes.CDLL("libc.so.6")
-    except OSError:
-        return None
-    return library if hasattr(library, "mallopt") and hasattr(library, "malloc_trim") else None
