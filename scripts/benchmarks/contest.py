@@ -16,6 +16,7 @@ from typing import Any, Literal
 
 import torch
 from rich import box
+from rich.markup import escape
 from rich.table import Table
 
 Work = Callable[[], Any]
@@ -208,7 +209,7 @@ def as_markdown(outcomes: Sequence[Outcome]) -> str:
 def as_table(outcomes: Sequence[Outcome]) -> Table:
     table = Table(*HEADINGS, box=box.SIMPLE)
     for outcome in outcomes:
-        table.add_row(*_cells(outcome), style="red" if outcome.verdict in (MISS, FAILED) else "")
+        table.add_row(*map(escape, _cells(outcome)), style="red" if outcome.verdict in (MISS, FAILED) else "")
     return table
 
 
