@@ -1,0 +1,157 @@
+"""A private, frozen copy of a network that runs up to some layers."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from viztool.errors import LayerError, ModelError, ViztoolError
+from viztool.hooks.capture import capture
+from viztool.hooks.evaluating import evaluating
+from viztool.hooks.layout import to_maps
+from viztool.hooks.naming import named_layers, unwrap
+from viztool.hooks.tree import tensors_in
+from viztool.kernels.objectives import OUTPUT
+from viztool.models.folding import folded
+from viztool.models.model import Model
+from viztool.models.outputs import class_scores
+
+Size = tuple[int, int]
+
+_TOLERANCE = 1e-3
+"""Of a layer's output, as a share of its largest value: what folding may change by rounding in another order."""
+
+
+class Stopped:
+    """The maps of some layers for pictures (N, C, h, w) in [0, 1]; the rest of the network does not run.
+
+    The network is a frozen copy in evaluation mode that shares its weights with the model's, batch norms folded
+    into convolutions where that changes nothing: the model's own network is not touched.
+
+    spoiled: what the layers put out for one picture if some of that is not finite, else None. The weights that
+    are to blame then count as zero: the gradient of a channel that does not use them would not be finite either.
+
+    Raises LayerError for an unknown layer, or one without maps or a vector; ModelError if the network cannot run
+    on pictures of this size.
+    """
+
+    def __init__(self, model: Model, layers: Iterable[str], size: Size, *, fold: bool = True) -> None:
+        self.layers = sorted(layers)
+        self._model = model
+        self._net = _private(model.net)
+        probe = self._normalized(torch.full((1, model.channels, *size), 0.5, device=model.device))
+        probe = probe + 0.1 * torch.randn(probe.shape, generator=torch.Generator().manual_seed(0)).to(probe)
+        as_given = self._run(probe)
+        self.widths = {name: maps.shape[1] for name, maps in as_given.items()}
+        self.spoiled: dict[str, Tensor] | None = None
+        if any(not bool(maps.isfinite().all()) for maps in as_given.values()):
+            self.spoiled = as_given
+            _without_nan(self._net)
+            as_given = self._run(probe)
+        if fold:
+            self._fold(probe, as_given)
+        self._format = torch.contiguous_format
+        self._use_channels_last(probe)
+
+    def __call__(self, pictures: Tensor) -> dict[str, Tensor]:
+        """By layer, (N, C, h, w), in the graph of the pictures; a vector as (N, K, 1, 1)."""
+        return self._run(self._normalized(pictures).contiguous(memory_format=self._format))
+
+    def _normalized(self, pictures: Tensor) -> Tensor:
+        known = self._model.input
+        mean, std = (pictures.new_tensor(values).view(-1, 1, 1) for values in (known.mean, known.std))
+        x = ((pictures - mean) / std).to(self._model.dtype)
+        return x if known.frames is None else x.unsqueeze(2).repeat(1, 1, known.frames, 1, 1)
+
+    def _run(self, x: Tensor) -> dict[str, Tensor]:
+        try:
+            with evaluating(self._net), capture(self._net, self.layers, stop=True) as acts:
+                self._net(x)
+        except (ViztoolError, torch.OutOfMemoryError):
+            raise
+        except Exception as error:
+            reason = next(iter(str(error).splitlines()), type(error).__name__)
+            h, w = self._model.size
+            raise ModelError(
+                f"{self._model.name} cannot run on pictures of {x.shape[-2]} × {x.shape[-1]}: {reason}; "
+                f"try its own size, {h} × {w}"
+            ) from error
+        return {layer: _as_maps(layer, acts[layer], x) for layer in self.layers}
+
+    def _fold(self, probe: Tensor, expected: dict[str, Tensor]) -> None:
+        """Take the folded copy if the layers are still there and put out the same."""
+        own = self._net
+        with torch.no_grad(), evaluating(own):
+            self._net = folded(own, probe)
+            known = named_layers(self._net)
+            if any(layer not in known for layer in self.layers):
+                self._net = own
+                return
+            found = self._run(probe)
+        if any(not _close(expected[layer], found[layer]) for layer in self.layers):
+            self._net = own
+
+    def _use_channels_last(self, probe: Tensor) -> None:
+        """Faster wherever the network allows it; one that takes views of its maps may not."""
+        if probe.dim() != 4:
+            return
+        try:
+            self._format = torch.channels_last
+            x = probe.contiguous(memory_format=torch.channels_last).requires_grad_()
+            with torch.enable_grad():
+                sum(maps.sum() for maps in self._run(x).values()).backward()  # type: ignore[union-attr]
+        except (ModelError, RuntimeError):
+            self._format = torch.contiguous_format
+
+
+def _private(net: nn.Module) -> nn.Module:
+    """A copy whose parameters share their memory with those of `net` and ask for no gradient."""
+    inner = unwrap(net)
+    memo: dict[int, Any] = {}
+    for parameter in inner.parameters():
+        own = parameter.detach()
+        memo[id(parameter)] = nn.Parameter(own.clone() if own.is_inference() else own, requires_grad=False)
+    try:
+        return copy.deepcopy(inner, memo)
+    except Exception as error:
+        raise ModelError(
+            f"{type(inner).__name__} cannot be copied ({next(iter(str(error).splitlines()), type(error).__name__)}): "
+            "remove what cannot be from it, such as tensors that are results"
+        ) from error
+
+
+def _without_nan(net: nn.Module) -> None:
+    for module in net.modules():
+        for name, parameter in module._parameters.items():
+            if parameter is not None and not bool(parameter.isfinite().all()):
+                clean = torch.nan_to_num(parameter.detach(), 0.0, 0.0, 0.0)
+                module._parameters[name] = nn.Parameter(clean, requires_grad=False)
+        for name, buffer in module._buffers.items():
+            if buffer is not None and buffer.is_floating_point() and not bool(buffer.isfinite().all()):
+                module._buffers[name] = torch.nan_to_num(buffer, 0.0, 0.0, 0.0)
+
+
+def _as_maps(layer: str, output: Any, x: Tensor) -> Tensor:
+    if layer == OUTPUT:
+        return class_scores(output)[..., None, None]
+    first = next(tensors_in(output), None)
+    if first is None or not first.is_floating_point():
+        raise LayerError(f"layer {layer!r} puts out no tensor of real numbers; choose another layer")
+    if first.dim() == 2 and len(first) == len(x):
+        return first[..., None, None]
+    maps = to_maps(first, len(x), (x.shape[-2], x.shape[-1]))
+    if maps is None:
+        raise LayerError(
+            f"layer {layer!r} puts out no maps (channels of height × width) and no vector; choose another layer"
+        )
+    return maps
+
+
+def _close(expected: Tensor, found: Tensor) -> bool:
+    return expected.shape == found.shape and torch.allclose(
+        expected, found, rtol=0, atol=_TOLERANCE * float(expected.abs().amax())
+    )
