@@ -12,10 +12,12 @@ from viztool.cli import main
 from viztool.images import write_image
 
 NET = """
+import torch
 from torch import nn
 
 
 def build():
+    torch.manual_seed(1)
     return nn.Sequential(
         nn.Conv2d(3, 6, 3, padding=1), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(6, 4)
     )
@@ -60,7 +62,7 @@ def test_all_methods(folder):
     result = cam("--method", "all", "--json", "-l", "1")
     numbers = json.loads(result.stdout)["results"][0]
     drawn = {each["method"] for each in numbers["heatmaps"]}
-    assert drawn | set(numbers["failed"]) == set(viztool.cam.METHODS)
+    assert drawn | set(numbers["failed"]) == set(viztool.cam.METHODS) - {"sscam", "iscam"}
     assert set(numbers["failed"]) <= {"fullgrad"}, "which takes no layer"
 
 
@@ -80,6 +82,8 @@ def test_errors_are_one_line(folder):
 def test_check_adds_what_says_whether_to_believe_it(folder):
     result = cam("--check", "--json", "-l", "1")
     assert result.exit_code == 0, result.output
-    (check,) = json.loads(result.stdout)["results"][0]["checks"]
-    assert "insertion" in check
-    assert "random" in check
+    numbers = json.loads(result.stdout)["results"][0]
+    model = viztool.load_model("nets.py:build", size=32)
+    photo = viztool.read_image("photo.png")
+    heatmap = viztool.class_activation_map(model, photo, target=numbers["images"][0]["class"], layer="1")
+    assert numbers["images"][0]["checks"] == viztool.evaluate_heatmap(model, photo, heatmap).lines()

@@ -9,7 +9,7 @@ from typing import Any
 import numpy.typing as npt
 
 import viztool
-from viztool.heatmap import Heatmap
+from viztool.heatmap import SCALE_SHARE, Heatmap
 from viztool.render.colormaps import Picture
 from viztool.render.compare import CompareSheet, CompareTile, compare_sheet
 from viztool.results import Result
@@ -19,23 +19,20 @@ from viztool.results import Result
 class Comparison(Result):
     """heatmaps: of one image each, all of the same. raw: draw layer cells, not the maps over the photo.
 
-    failed: the methods that cannot be had on this network, and why. checks: a line for each heatmap, said below it.
+    failed: the methods that cannot be had on this network, and why.
     """
 
     heatmaps: Sequence[Heatmap]
     raw: bool = False
     failed: Mapping[str, str] = field(default_factory=dict)
-    checks: Sequence[str] = ()
 
     def picture(self) -> Picture:
         """The comparison sheet: uint8 (H, 1340, 3) RGB."""
         first = self.heatmaps[0]
         subject = first.subjects[0]
         notes = [
-            "Each tile is one method's map, on a scale of its own: from zero to its largest absolute value.",
-            "Red speaks for the target, blue against it."
-            if self._signed
-            else "The deeper the red, the more it counts.",
+            "Each tile is one method's map on a scale of its own, which ends at its largest value but for "
+            f"{1 - SCALE_SHARE:.1%} of its cells.",
         ]
         if self.failed:
             notes.append(f"Not on this network: {', '.join(self.failed)}.")
@@ -47,7 +44,6 @@ class Comparison(Result):
                 predictions=first.predictions[0] if first.predictions else (),
                 notes=notes,
                 tiles=[self._tile(index) for index in range(len(self.heatmaps))],
-                signed=self._signed,
                 raw=self.raw,
                 footer=f"viztool {viztool.__version__} · {subject.preprocessing}",
             )
@@ -59,7 +55,6 @@ class Comparison(Result):
             **self.heatmaps[0].subjects[0].numbers,
             "heatmaps": [heatmap.numbers for heatmap in self.heatmaps],
             "failed": dict(self.failed),
-            "checks": list(self.checks),
         }
 
     @property
@@ -72,10 +67,6 @@ class Comparison(Result):
         """Each map, float32 (h, w), under "method, target"."""
         return {f"{heatmap.method}, {heatmap.target[0]}": heatmap.raw[0].numpy() for heatmap in self.heatmaps}
 
-    @property
-    def _signed(self) -> bool:
-        return any(heatmap.signed for heatmap in self.heatmaps)
-
     def _tile(self, index: int) -> CompareTile:
         heatmap = self.heatmaps[index]
         values = heatmap.raw[0].numpy()
@@ -83,6 +74,6 @@ class Comparison(Result):
         lines = [
             f"{heatmap.method} · {heatmap.target[0]}",
             f"{place}{values.shape[0]} × {values.shape[1]} · max {abs(values).max():.2g}",
-            *self.checks[index : index + 1],
+            *heatmap.checks(0),
         ]
-        return CompareTile(values, lines)
+        return CompareTile(values, heatmap.limit(0), heatmap.signed, lines)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,6 +19,9 @@ from viztool.render.heat import HeatBand, HeatSheet, heat_sheet
 from viztool.results import Result
 from viztool.subject import Subject
 
+SCALE_SHARE = 0.995
+"""Of a map's cells, those that its colour scale tells apart: a few extreme pixels would leave the others white."""
+
 
 @dataclass(frozen=True, eq=False)
 class Heatmap(Result):
@@ -29,6 +33,7 @@ class Heatmap(Result):
     score: (N,) its value. layer: the layers that were used, in order; none for a method of pixels.
     signed: whether the method tells for from against, so that `raw` may be negative. unit: what `raw` is in.
     details: what else there is to know of the maps, such as the error of their completeness; ready for JSON.
+    beside_random: lines on each image's map, as `Evaluation.lines` gives them.
     """
 
     method: str
@@ -43,6 +48,7 @@ class Heatmap(Result):
     unit: str = "score"
     seed: int | None = None
     details: Mapping[str, Any] = field(default_factory=dict)
+    beside_random: Sequence[Sequence[str]] = ()
 
     @property
     def signed_map(self) -> Tensor:
@@ -103,6 +109,8 @@ class Heatmap(Result):
             "min": float(raw.min()),
             "max": float(raw.max()),
             "empty": not bool((raw != 0).any()),
+            "scale": self.limit(index),
+            "checks": self.checks(index),
         }
 
     def _band(self, index: int) -> HeatBand:
@@ -113,14 +121,32 @@ class Heatmap(Result):
             f"score {float(self.score[index]):.3g}",
             *([f"layer {', '.join(self.layer)}"] if self.layer else []),
             f"map {raw.shape[0]} × {raw.shape[1]}",
+            *self.checks(index),
         ]
         return HeatBand(
             title=subject.source,
             subtitle=f"{subject.network} · {subject.weights}",
             view=subject.view,
             values=raw,
+            limit=self.limit(index),
             signed=self.signed,
             unit=self.unit,
             lines=lines,
             predictions=self.predictions[index] if self.predictions else (),
         )
+
+    def limit(self, index: int) -> float:
+        """Where the colour scale of an image's map ends: of a coarse map, its largest absolute value."""
+        values = self.raw[index].abs().flatten()
+        return float(values.kthvalue(math.ceil(SCALE_SHARE * len(values))).values) or float(values.max())
+
+    def checks(self, index: int) -> list[str]:
+        """Lines on how far to believe an image's map: whether it adds up, and how it stands beside random maps."""
+        lines: list[str] = []
+        for name, whole in (("completeness", "f(x) − f(baseline)"), ("conservation", "f(x)")):
+            if name in self.details:
+                found = self.details[name]
+                lines.append(f"sum {found['sum'][index]:.3g} of {found['whole'][index]:.3g} = {whole}")
+        if "standard_error" in self.details:
+            lines.append(f"standard error {self.details['standard_error'][index]:.2g}")
+        return [*lines, *self.beside_random[index]] if self.beside_random else lines

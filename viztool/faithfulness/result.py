@@ -78,13 +78,17 @@ class Evaluation(Result):
     def __len__(self) -> int:
         return len(self.probability)
 
+    def lines(self, index: int = 0) -> list[str]:
+        """The two best known numbers on one image, each beside that of random maps."""
+        named = [(name, self.scores[name]) for name in ("insertion", "deletion")]
+        return [
+            f"{name} {float(score.value[index]):.2f} (random {float(score.random[index].mean()):.2f})"
+            for name, score in named
+        ]
+
     def summary(self, index: int = 0) -> str:
         """One line on one image."""
-        parts = []
-        for name in ("insertion", "deletion"):
-            score = self.scores[name]
-            parts.append(f"{name} {float(score.value[index]):.2f} (random {float(score.random[index].mean()):.2f})")
-        return " · ".join(parts)
+        return " · ".join(self.lines(index))
 
     def picture(self) -> Picture:
         """One band for each image: the map, the numbers beside random maps', the curves. uint8 (H, 1340, 3) RGB."""
@@ -154,7 +158,7 @@ class Evaluation(Result):
             title=subject.source,
             subtitle=f"{self.heatmap.method} of {self.heatmap.target[index]}{place} · "
             f"probability {float(self.probability[index]):.3g}",
-            picture=overlay(values, 1.0, subject.view),
+            picture=overlay(values, 1.0, subject.view, heat=not self.heatmap.signed),
             table=[("", "map", "random", "z"), *(self._row(name, index) for name in NAMES)],
             panels=panels({name: _course(curve, index) for name, curve in self.curves.items()}),
         )

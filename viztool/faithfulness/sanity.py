@@ -116,5 +116,6 @@ class SanityCheck(Result):
         for step, name in enumerate(self.steps):
             values = self.maps[step].signed_map[index].numpy()
             alike = f"ρ {shown(self.spearman[step, index])} · SSIM {shown(self.ssim[step, index])}"
-            tiles.append(StripTile(name, alike if values.any() else "zero everywhere", colorize(values, 1.0)))
+            heat = colorize(values, 1.0, heat=not self.original.signed)
+            tiles.append(StripTile(name, alike if values.any() else "zero everywhere", heat))
         return Strip(subject.source, f"{self.original.method} of {self.original.target[index]}", tiles)

@@ -1,4 +1,8 @@
-"""Numbers to colours: white is zero, red is positive, blue is negative, and more is always darker."""
+"""Numbers to colours.
+
+Zero-centred: white is zero, red is positive, blue is negative, and more is always darker. Heat, for maps that are
+never negative and lie over a photo: from dark to bright.
+"""
 
 from __future__ import annotations
 
@@ -15,8 +19,10 @@ Picture = npt.NDArray[np.uint8]
 Map = npt.NDArray[np.float32]
 
 _ZERO_CENTRED = "RdBu_r"
+_HEAT = "inferno"
 NOT_A_NUMBER = (196, 160, 210)
 """Colour of values that are NaN or infinite: one that no number has."""
+_HEAT_LEAST, _HEAT_MOST = 0.35, 0.7  # of the heat over a photo, where there is none, and where it is greatest
 _LIGHTENED = 0.55  # of the photo's darkness stays below a map: colours must show on black, too
 
 
@@ -29,33 +35,53 @@ def _table() -> Picture:
     return np.rint(255 * (colours + (1 - colours) * towards_white)).astype(np.uint8)
 
 
-def colorize(values: Map, limit: float) -> Picture:
+@cache
+def _heat_table() -> Picture:
+    """(256, 3) RGB: the colours of 0 … 1."""
+    table: Picture = np.rint(255 * colormaps[_HEAT](np.linspace(0, 1, 256))[:, :3]).astype(np.uint8)
+    return table
+
+
+def colorize(values: Map, limit: float, *, heat: bool = False) -> Picture:
     """Colours of `values` (..., any shape) on the scale −limit … 0 … limit; RGB in a new last axis.
 
-    Values beyond the limit have its colour. A limit of zero makes all of them white.
+    heat: on the scale 0 … limit, from dark to bright. Values beyond the limit have its colour. A limit of zero
+    gives all of them the colour of zero.
     """
     finite = np.isfinite(values)
     scaled = np.zeros(values.shape, np.float32)
     if limit > 0:
         np.divide(values, limit, out=scaled, where=finite)
-    picture = _table()[np.rint(np.clip(scaled, -1, 1) * 255 + 255).astype(np.int32)]
+    if heat:
+        picture = _heat_table()[np.rint(np.clip(scaled, 0, 1) * 255).astype(np.int32)]
+    else:
+        picture = _table()[np.rint(np.clip(scaled, -1, 1) * 255 + 255).astype(np.int32)]
     picture[~finite] = NOT_A_NUMBER
     return picture
 
 
-def color_bar(width: int, height: int, *, signed: bool, overlaid: bool = False) -> Picture:
+def color_bar(width: int, height: int, *, signed: bool, overlaid: bool = False, heat: bool = False) -> Picture:
     """The scale of `colorize`, or of `overlay`, from left to right: −limit … limit, or 0 … limit."""
     values = np.tile(np.linspace(-1 if signed else 0, 1, width, dtype=np.float32), (height, 1))
-    return overlay(values, 1.0, np.full((height, width, 3), 128, np.uint8)) if overlaid else colorize(values, 1.0)
+    if overlaid:
+        return overlay(values, 1.0, np.full((height, width, 3), 128, np.uint8), heat=heat)
+    return colorize(values, 1.0, heat=heat)
 
 
-def overlay(values: Map, limit: float, photo: Picture) -> Picture:
-    """A map (h, w) laid over a photo (H, W, 3): grey where it is zero, red or blue the further from it."""
+def overlay(values: Map, limit: float, photo: Picture, *, heat: bool = False) -> Picture:
+    """A map (h, w) laid over a photo (H, W, 3) in grey: red or blue the further it is from zero; or heat."""
     smooth = scaled(values, (photo.shape[0], photo.shape[1]), smooth=True)
-    strength = np.clip(np.abs(np.nan_to_num(smooth)) / limit, 0, 1) if limit > 0 else np.zeros_like(smooth)
+    strength = np.zeros(smooth.shape, np.float32)
+    if limit > 0:
+        strength += np.clip(np.abs(np.nan_to_num(smooth)) / limit, 0, 1)
     grey = cv2.cvtColor(photo, cv2.COLOR_RGB2GRAY)[..., None].astype(np.float32)
+    if heat:
+        share = _HEAT_LEAST + (_HEAT_MOST - _HEAT_LEAST) * strength[..., None]
+        hot: Picture = np.rint(grey * (1 - share) + colorize(strength, 1.0, heat=True) * share).astype(np.uint8)
+        return hot
     light = 255 - _LIGHTENED * (255 - grey)
     # One deep colour for each sign, and the value in how much of it there is: a pale one, laid over a dark
     # part of the photo, would draw an edge at zero that the map does not have.
     share = 0.85 * strength[..., None]
-    return np.rint(light * (1 - share) + colorize(np.sign(smooth), 1 / 0.8) * share).astype(np.uint8)
+    mixed: Picture = np.rint(light * (1 - share) + colorize(np.sign(smooth), 1 / 0.8) * share).astype(np.uint8)
+    return mixed

@@ -16,14 +16,16 @@ from viztool.render.text import BODY, RULE, SMALL, TINY, TITLE, draw_text, fit, 
 _COLUMNS = 5
 _GAP = 20
 _SIDE = (WIDTH - 2 * MARGIN - (_COLUMNS - 1) * _GAP) // _COLUMNS
-_CAPTION = 66
+_LINE = 14
 
 
 @dataclass(frozen=True)
 class CompareTile:
-    """values: (h, w), not normalised. lines: what stands under it; the first is its name."""
+    """values: (h, w), not normalised, to be drawn up to `limit`. lines: what stands under it, first its name."""
 
     values: Map
+    limit: float
+    signed: bool
     lines: Sequence[str]
 
 
@@ -37,7 +39,6 @@ class CompareSheet:
     predictions: Sequence[tuple[str, float]]
     notes: Sequence[str]
     tiles: Sequence[CompareTile]
-    signed: bool
     raw: bool
     footer: str
 
@@ -60,33 +61,30 @@ def _draw_head(sheet: CompareSheet) -> Picture:
     x = MARGIN + 4 * (_SIDE + _GAP) - 90
     y = MARGIN + 11
     for note in sheet.notes:
-        y = draw_lines(page, wrap(note, WIDTH - MARGIN - x, SMALL), x, y) + 9
-    draw_bar(
-        page,
-        x,
-        y,
-        200,
-        signed=sheet.signed,
-        overlaid=not sheet.raw,
-        ticks=("−max", "0", "max") if sheet.signed else ("0", "", "max"),
-    )
+        y = draw_lines(page, wrap(note, WIDTH - MARGIN - x, SMALL), x, y) + 7
+    for signed in sorted({tile.signed for tile in sheet.tiles}):
+        ticks = ("against", "0", "for the target") if signed else ("0", "", "largest")
+        draw_bar(page, x, y, 200, signed=signed, overlaid=not sheet.raw, ticks=ticks, heat=not signed)
+        y += 38
     return page
 
 
 def _draw_row(sheet: CompareSheet, tiles: Sequence[CompareTile]) -> Picture:
     height, width = _fitted(sheet.view)
-    page = blank_page(height + _CAPTION)
+    captions = [[part for line in tile.lines[1:] for part in wrap(line, _SIDE, TINY)] for tile in tiles]
+    page = blank_page(height + 38 + _LINE * max(map(len, captions)))
     view = scaled(sheet.view, (height, width), smooth=True)
-    for column, tile in enumerate(tiles):
+    for column, (tile, caption) in enumerate(zip(tiles, captions, strict=True)):
         x = MARGIN + column * (_SIDE + _GAP)
-        limit = float(np.abs(tile.values).max(initial=0.0))
-        cells = colorize(scaled(tile.values, (height, width)), limit)
-        page[:height, x : x + width] = cells if sheet.raw else overlay(tile.values, limit, view)
+        heat = not tile.signed
+        if sheet.raw:
+            page[:height, x : x + width] = colorize(scaled(tile.values, (height, width)), tile.limit, heat=heat)
+        else:
+            page[:height, x : x + width] = overlay(tile.values, tile.limit, view, heat=heat)
         cv2.rectangle(page, (x, 0), (x + width - 1, height - 1), RULE, 1)
-        name, *rest = tile.lines
-        draw_text(page, fit(name, _SIDE, BODY), x, height + 18, BODY)
-        for index, line in enumerate(rest[:2]):
-            draw_text(page, fit(line, _SIDE, TINY), x, height + 34 + 14 * index, TINY)
+        draw_text(page, fit(tile.lines[0], _SIDE, BODY), x, height + 18, BODY)
+        for index, line in enumerate(caption):
+            draw_text(page, line, x, height + 34 + _LINE * index, TINY)
     return page
 
 

@@ -9,7 +9,17 @@ import cv2
 import numpy as np
 
 from viztool.render.colormaps import Map, Picture, colorize, overlay
-from viztool.render.parts import MARGIN, WIDTH, blank_page, draw_bar, draw_footer, draw_lines, draw_predictions
+from viztool.render.parts import (
+    LINE,
+    MARGIN,
+    PREDICTION,
+    WIDTH,
+    blank_page,
+    draw_bar,
+    draw_footer,
+    draw_lines,
+    draw_predictions,
+)
 from viztool.render.scaling import scaled
 from viztool.render.text import HEADING, RULE, SMALL, draw_text, fit, wrap
 
@@ -20,12 +30,16 @@ _WORDS = WIDTH - 2 * MARGIN - 3 * (_SIDE + _GAP)
 
 @dataclass(frozen=True)
 class HeatBand:
-    """One image. view: (H, W, 3) what the network was given. values: (h, w), not normalised, in `unit`."""
+    """One image. view: (H, W, 3) what the network was given. values: (h, w), not normalised, in `unit`.
+
+    limit: where the scale ends; values beyond it have the colour of its end.
+    """
 
     title: str
     subtitle: str
     view: Picture
     values: Map
+    limit: float
     signed: bool
     unit: str
     lines: Sequence[str]
@@ -46,18 +60,19 @@ def heat_sheet(sheet: HeatSheet) -> Picture:
 
 
 def _draw_band(band: HeatBand) -> Picture:
-    page = blank_page(MARGIN + _SIDE + 62)
+    subtitle = wrap(band.subtitle, _WORDS, SMALL)
+    words = [part for line in band.lines for part in wrap(line, _WORDS, SMALL)]
+    below = MARGIN + 52 + LINE * (len(subtitle) + len(words)) + PREDICTION * len(band.predictions)
+    page = blank_page(max(MARGIN + _SIDE + 62, below + 20))
     draw_text(page, fit(band.title, _WORDS, HEADING), MARGIN, MARGIN + 15, HEADING)
-    y = draw_lines(page, wrap(band.subtitle, _WORDS, SMALL), MARGIN, MARGIN + 38) + 8
+    y = draw_lines(page, subtitle, MARGIN, MARGIN + 38) + 8
     y = draw_predictions(page, band.predictions, MARGIN, y, _WORDS) + 6
-    for line in band.lines:
-        y = draw_lines(page, wrap(line, _WORDS, SMALL), MARGIN, y)
+    draw_lines(page, words, MARGIN, y)
 
-    limit = float(np.abs(band.values).max(initial=0.0))
     width, height = _fitted(band.view)
-    view = scaled(band.view, (height, width), smooth=True)
-    pictures = (view, colorize(scaled(band.values, (height, width)), limit), overlay(band.values, limit, view))
-    for column, picture in enumerate(pictures):
+    view, heat, limit = scaled(band.view, (height, width), smooth=True), not band.signed, band.limit
+    cells = colorize(scaled(band.values, (height, width)), limit, heat=heat)
+    for column, picture in enumerate((view, cells, overlay(band.values, limit, view, heat=heat))):
         x = MARGIN + _WORDS + _GAP + column * (_SIDE + _GAP)
         page[MARGIN : MARGIN + height, x : x + width] = picture
         cv2.rectangle(page, (x, MARGIN), (x + width - 1, MARGIN + height - 1), RULE, 1)
@@ -66,10 +81,17 @@ def _draw_band(band: HeatBand) -> Picture:
         elif limit == 0:
             draw_text(page, "the map is zero everywhere", x, MARGIN + height + 20, SMALL)
         else:
-            top = f"{limit:.3g} {band.unit}".strip()
-            ticks = (f"−{limit:.3g}", "0", top) if band.signed else ("0", "", top)
-            draw_bar(page, x, MARGIN + height + 8, width, signed=band.signed, overlaid=column == 2, ticks=ticks)
+            ticks = _ticks(band)
+            y = MARGIN + height + 8
+            draw_bar(page, x, y, width, signed=band.signed, overlaid=column == 2, ticks=ticks, heat=heat)
     return page
+
+
+def _ticks(band: HeatBand) -> tuple[str, str, str]:
+    """What stands under the scale; ≥ where values lie beyond its end."""
+    low, high = float(band.values.min()), float(band.values.max())
+    top = f"{'≥ ' if high > band.limit else ''}{band.limit:.3g} {band.unit}".strip()
+    return (f"{'≤ ' if low < -band.limit else ''}−{band.limit:.3g}", "0", top) if band.signed else ("0", "", top)
 
 
 def _fitted(view: Picture) -> tuple[int, int]:

@@ -13,8 +13,8 @@ from viztool.render.text import BODY, GREY, INK, RULE, SMALL, TINY, Color, draw_
 WIDTH = 1340
 MARGIN = 40
 LINE = 19  # from one small line to the next
+PREDICTION = 25  # from one prediction to the next
 
-_PREDICTION = 25
 _BAR_HEIGHT = 9
 _TRACK = (238, 240, 242)
 
@@ -36,15 +36,24 @@ def draw_predictions(page: Picture, predictions: Sequence[tuple[str, float]], x:
     """A name, a bar and a percentage for each class, the first in ink; returns where the next would stand."""
     for rank, (name, probability) in enumerate(predictions):
         _draw_prediction(page, name, probability, x, y, room, GREY if rank else INK)
-        y += _PREDICTION
+        y += PREDICTION
     return y
 
 
 def draw_bar(
-    page: Picture, x: int, y: int, width: int, *, signed: bool, overlaid: bool, ticks: tuple[str, str, str]
+    page: Picture,
+    x: int,
+    y: int,
+    width: int,
+    *,
+    signed: bool,
+    overlaid: bool,
+    ticks: tuple[str, str, str],
+    heat: bool = False,
 ) -> None:
     """The colour scale, and what stands under its left end, its middle and its right end."""
-    page[y : y + _BAR_HEIGHT, x : x + width] = color_bar(width, _BAR_HEIGHT, signed=signed, overlaid=overlaid)
+    bar = color_bar(width, _BAR_HEIGHT, signed=signed, overlaid=overlaid, heat=heat)
+    page[y : y + _BAR_HEIGHT, x : x + width] = bar
     cv2.rectangle(page, (x, y), (x + width - 1, y + _BAR_HEIGHT - 1), RULE, 1)
     low, middle, high = ticks
     below = y + _BAR_HEIGHT + 15

@@ -1,0 +1,73 @@
+"""What a heatmap draws and says of itself."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from attribution_nets import conv_net
+from matplotlib import colormaps
+
+import viztool
+from viztool.heatmap import Heatmap
+from viztool.render.colormaps import color_bar, colorize, overlay
+
+
+@pytest.fixture
+def heatmap() -> Heatmap:
+    return viztool.attribute(conv_net(), torch.randn(2, 3, 12, 12), steps=5, target=1)
+
+
+def test_the_scale_of_a_coarse_map_ends_at_its_largest_value(heatmap):
+    raw = torch.randn(2, 7, 7)
+    coarse = replace(heatmap, raw=raw)
+    assert [coarse.limit(0), coarse.limit(1)] == raw.abs().amax((1, 2)).tolist()
+
+
+def test_the_scale_of_a_fine_map_leaves_out_the_two_hundredth_part_that_is_largest(heatmap):
+    raw = torch.randn(2, 100, 100)
+    fine = replace(heatmap, raw=raw)
+    beyond = (raw.abs() > torch.tensor([fine.limit(0), fine.limit(1)]).view(2, 1, 1)).sum((1, 2))
+    assert beyond.tolist() == [50, 50]
+
+
+def test_the_scale_of_a_map_with_one_pixel_ends_there(heatmap):
+    raw = torch.zeros(2, 100, 100)
+    raw[0, 3, 4] = -2.0
+    sparse = replace(heatmap, raw=raw)
+    assert [sparse.limit(0), sparse.limit(1)] == [2.0, 0.0]
+
+
+def test_checks_say_whether_the_map_adds_up_and_how_it_stands_beside_random_ones(heatmap):
+    told = heatmap.details["completeness"]
+    line = f"sum {told['sum'][1]:.3g} of {told['whole'][1]:.3g} = f(x) − f(baseline)"
+    assert heatmap.checks(1) == [line]
+    checked = replace(heatmap, beside_random=(["one"], ["two", "three"]))
+    assert checked.checks(1) == [line, "two", "three"]
+    assert checked.numbers["images"][0]["checks"][1:] == ["one"]
+
+
+def test_heat_is_inferno_from_zero_to_the_limit():
+    values = np.array([0.0, 1.0, 2.0, 3.0], np.float32)
+    expected = np.rint(255 * colormaps["inferno"](np.array([0, 128 / 255, 1.0, 1.0]))[:, :3])
+    assert np.array_equal(colorize(values, 2.0, heat=True), expected.astype(np.uint8))
+    assert np.array_equal(colorize(values, 0.0, heat=True), colorize(np.zeros(4, np.float32), 1.0, heat=True))
+
+
+def test_the_bar_of_heat_over_a_photo_is_what_is_drawn_over_its_grey():
+    grey = np.full((1, 5, 3), 128, np.uint8)
+    values = np.linspace(0, 7, 5, dtype=np.float32)[None]
+    assert np.array_equal(
+        overlay(values, 7.0, grey, heat=True), color_bar(5, 1, signed=False, overlaid=True, heat=True)
+    )
+
+
+def test_what_is_signed_is_drawn_around_zero_and_what_is_not_as_heat(heatmap):
+    """The two pictures of a map differ in colours only if it says that it may be negative."""
+    unsigned = replace(heatmap, signed=False, raw=heatmap.raw.abs())
+    signed = replace(heatmap, raw=heatmap.raw.abs())
+    one, two = unsigned.picture().astype(int), signed.picture().astype(int)
+    inferno = colormaps["inferno"](0.0)[:3]
+    dark = np.rint(255 * np.array(inferno))
+    assert (np.abs(one - dark).max(2) == 0).any()
+    assert not (np.abs(two - dark).max(2) == 0).any()
