@@ -72,11 +72,10 @@ def test_methods_with_a_baseline_give_each_pixel_of_a_linear_model_its_part(meth
 
 
 def test_rise_of_a_linear_model_is_what_its_masks_make_of_it_within_its_own_spread():
-    """E[f m_i] / E[m_i] = Σ_j c_j E[m_i m_j] / p + f(b), with E[m_i m_j] from masks drawn here in another way."""
+    """E[f m_i] / E[m_i] − E[f] = Σ_j c_j (E[m_i m_j] / p − p), with E[m_i m_j] from masks drawn here in another way."""
     size, grid, cell = 8, 2, 4
     net, x, baseline = linear_net(size), image(1, size), torch.randn(3, size, size)
     parts = (net[1].weight[1].detach().view(3, size, size) * (x - baseline)).sum(1).double().flatten()
-    at_baseline = float(score_of(net, baseline[None])[0])
     products, count = torch.zeros(size * size, size * size, dtype=torch.float64), 0
     for pattern in range(2 ** (grid * grid)):
         cells = torch.tensor([(pattern >> bit) & 1 for bit in range(grid * grid)], dtype=torch.float32)
@@ -86,7 +85,7 @@ def test_rise_of_a_linear_model_is_what_its_masks_make_of_it_within_its_own_spre
                 mask = large[top : top + size, left : left + size].flatten()
                 products += mask[:, None] * mask
                 count += 1
-    expected = (products / count) @ parts / 0.5 + at_baseline
+    expected = (products / count / 0.5 - 0.5) @ parts
 
     def own(output):
         return output[:, 1]
@@ -98,13 +97,16 @@ def test_rise_of_a_linear_model_is_what_its_masks_make_of_it_within_its_own_spre
     found = float((errors**2).mean().sqrt())
     assert 0.5 < found / told < 1.6
     assert abs(float(errors.mean())) < 3 * told
+    at_baseline = float(score_of(net, baseline[None])[0])
+    assert results[0].details["mean"][0] == pytest.approx(at_baseline + 0.5 * float(parts.sum()), abs=0.1)
     assert results[0].unit == "score"
 
 
 def test_rise_is_of_the_probability_of_a_class():
     net, x = conv_net(), image(1)
-    raw = attribute(net, x, "rise", 1, samples=40).raw
-    assert bool(((raw >= 0) & (raw <= 1)).all())
+    found = attribute(net, x, "rise", 1, samples=40)
+    raw = found.raw
+    assert bool(((raw + found.details["mean"][0] >= 0) & (raw + found.details["mean"][0] <= 1)).all())
 
     def own(output):
         return output.softmax(1)[:, 1]

@@ -15,6 +15,7 @@ PUBLIC = [
     "Model",
     "ViztoolError",
     "__version__",
+    "attribute",
     "capture",
     "class_activation_map",
     "evaluate_heatmap",

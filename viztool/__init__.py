@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from viztool.attribution import attribute
     from viztool.cam import class_activation_map
     from viztool.errors import ViztoolError
     from viztool.faithfulness import evaluate_heatmap
@@ -29,6 +30,7 @@ _HOMES = {
     "LayerTable": "viztool.inspect",
     "Model": "viztool.models",
     "ViztoolError": "viztool.errors",
+    "attribute": "viztool.attribution",
     "capture": "viztool.hooks",
     "class_activation_map": "viztool.cam",
     "evaluate_heatmap": "viztool.faithfulness",
@@ -46,6 +48,7 @@ __all__ = [
     "Model",
     "ViztoolError",
     "__version__",
+    "attribute",
     "capture",
     "class_activation_map",
     "evaluate_heatmap",

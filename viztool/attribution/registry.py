@@ -39,13 +39,27 @@ class Method:
         return {one.name: one.default for one in parameters if one.kind is one.KEYWORD_ONLY}
 
     def with_options(self, given: Mapping[str, Any]) -> dict[str, Any]:
-        """All options, as given or by default. Raises ViztoolError for one that the method does not have."""
+        """All options, as given or by default.
+
+        Raises ViztoolError for one that the method does not have, or that is of another type.
+        """
         options = self.options
-        for name in given:
+        parameters = inspect.signature(self.compute).parameters
+        for name, value in given.items():
             if name not in options:
                 raise ViztoolError(f"{self.name} has no option {name!r}; it has {', '.join(options) or 'none'}")
+            types, words = _TYPES[str(parameters[name].annotation).removesuffix(" | None")]
+            if (value is not None or options[name] is not None) and not isinstance(value, types):
+                raise ViztoolError(f"{name} is {value!r}; give {words}")
         return {**options, **given}
 
+
+_TYPES: dict[str, tuple[type | tuple[type, ...], str]] = {
+    "int": (int, "a whole number"),
+    "float": ((int, float), "a number"),
+    "str": (str, "a name"),
+}
+"""What an option's annotation asks for."""
 
 _methods: dict[str, Method] = {}
 
@@ -90,6 +104,11 @@ def describe(name: str) -> str:
     """A method's title, its paper, and its formula in words and symbols."""
     found = find(name)
     return f"{found.title} ({found.paper})\n{inspect.cleandoc(found.compute.__doc__ or '')}"
+
+
+def options_of(name: str) -> dict[str, Any]:
+    """The options of a method alone, with their defaults."""
+    return find(name).options
 
 
 def at_least(least: int, **option: int) -> None:

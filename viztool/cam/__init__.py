@@ -2,9 +2,12 @@
 
 from viztool.cam import methods as _methods  # noqa: F401  each file there adds its own
 from viztool.cam.compute import class_activation_map
-from viztool.cam.registry import Method, describe, method, names
+from viztool.cam.registry import Method, describe, find, method, names
 
 METHODS = names()
 """The names of all methods."""
 
-__all__ = ["METHODS", "Method", "class_activation_map", "describe", "method"]
+SLOW = tuple(name for name in METHODS if find(name).slow)
+"""Those that run the network ten times for each channel of the layer."""
+
+__all__ = ["METHODS", "SLOW", "Method", "class_activation_map", "describe", "method"]

@@ -25,7 +25,8 @@ class Method:
     gives: what `compute` returns: "weights" of the channels, (N, C, 1, 1) or (N, C, h, w), by which the
         activations are multiplied before they are summed over channels; or the "map" itself, (N, h, w).
     relu: whether the definition ends in a ReLU, which the frame applies. signed: whether the map may be
-        negative. unit: of the map. whole: whether it is of the whole network and takes no layer.
+        negative. unit: of the map. whole: whether it is of the whole network and takes no layer. slow: whether
+        it runs the network many times for each channel.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Method:
     signed: bool
     unit: str
     whole: bool
+    slow: bool
 
 
 _methods: dict[str, Method] = {}
@@ -52,13 +54,14 @@ def method(
     relu: bool = False,
     signed: bool = False,
     whole: bool = False,
+    slow: bool = False,
 ) -> Callable[[Compute], Compute]:
     """Add a method: a function from the evidence of a layer to weights or a map; see `Method`."""
 
     def add(compute: Compute) -> Compute:
         if name in _methods:
             raise ValueError(f"there is a method {name!r} already")
-        _methods[name] = Method(name, title, paper, compute, gives, relu, signed, unit, whole)
+        _methods[name] = Method(name, title, paper, compute, gives, relu, signed, unit, whole, slow)
         return compute
 
     return add

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 import viztool
+from viztool.cli.attribute import attribute
 from viztool.cli.cam import cam
 from viztool.cli.evaluate import evaluate
 from viztool.cli.features import features
@@ -24,9 +25,10 @@ def main() -> None:
     viztool features photo.jpg                 what each stage of a trained network makes of it
     viztool features photo.jpg -m resnet50     the same for another network
     viztool cam photo.jpg --target "tiger cat"  where the evidence for a class is
+    viztool attribute photo.jpg                which pixels speak for it, and which against
     viztool layers -m resnet50                 the layers, their shapes and receptive fields
     """  # noqa: D301 (click's own mark for lines that stay as they are)
 
 
-for _command in (features, cam, evaluate, layers, models, gallery):
+for _command in (features, cam, attribute, evaluate, layers, models, gallery):
     main.add_command(_command)

@@ -19,13 +19,15 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("paths", nargs=-1, required=True, metavar="PATH...")
-@heatmap_options("viztool.cam", default="gradcam")
+@heatmap_options("viztool.cam", "gradcam", "all (but sscam and iscam, which take minutes: name them, too)")
 @click.option(
     "-l",
     "--layer",
+    "layers",
+    multiple=True,
     metavar="PATTERN",
     shell_complete=complete_layer,
-    help="A layer, as in `viztool features`; several are fused. [default: the last with maps]",
+    help="A layer, as in `viztool features`. Repeatable: several are fused. [default: the last with maps]",
 )
 @click.option("--raw", is_flag=True, help="In a comparison, draw the layer's own cells, not the map over the photo.")
 @model_options
@@ -36,7 +38,7 @@ def cam(
     methods: tuple[str, ...],
     targets: tuple[str, ...],
     check: bool,
-    layer: str | None,
+    layers: tuple[str, ...],
     raw: bool,
     **options: Any,
 ) -> None:
@@ -53,7 +55,7 @@ def cam(
         photo = job.read()
 
         def explain(method: str, target: str | None) -> Heatmap:
-            return class_activation_map(model, photo, method, target, layer, seed=seed, source=job.source)
+            return class_activation_map(model, photo, method, target, layers or None, seed=seed, source=job.source)
 
         return picture_of(model, photo, explain, methods, targets, raw=raw, check=check)
 

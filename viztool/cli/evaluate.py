@@ -38,7 +38,7 @@ def complete_method(ctx: click.Context, param: click.Parameter, incomplete: str)
     show_default=True,
     metavar="NAME",
     shell_complete=complete_method,
-    help="One that `viztool cam` knows. Repeatable, or all.",
+    help="One that `viztool cam` or `viztool attribute` knows. Repeatable, or all (but sscam and iscam).",
 )
 @click.option("--target", metavar="CLASS", help="A class, by name or index. [default: the predicted one of each photo]")
 @click.option(
@@ -164,24 +164,30 @@ def _target(paths: tuple[str, ...], output: str | None) -> Path:
 
 def _methods() -> list[str]:
     """Every method that there is."""
-    from viztool.cam import METHODS
+    from viztool import attribution, cam
 
-    return list(METHODS)
+    return [*cam.METHODS, *attribution.METHODS]
 
 
 def _known(methods: tuple[str, ...]) -> list[str]:
     """The methods, each once. Raises a usage error for one that does not exist."""
+    from viztool.cam import SLOW
+
     known = _methods()
     for method in methods:
         if method != _ALL and method not in known:
             close = get_close_matches(method, known, n=3) or known
             raise click.UsageError(f"no method is called {method!r}; there are: {', '.join(close)}")
-    return list(dict.fromkeys(known if _ALL in methods else methods))
+    if _ALL not in methods:
+        return list(dict.fromkeys(methods))
+    return [name for name in known if name in methods or name not in SLOW]
 
 
 def _explain(
     model: Model, photo: Any, method: str, target: str | None, layer: str | None, seed: int, source: str
 ) -> Heatmap:
-    from viztool.cam import class_activation_map
+    from viztool import attribution, cam
 
-    return class_activation_map(model, photo, method, target, layer, seed=seed, source=source)
+    if method in attribution.METHODS:
+        return attribution.attribute(model, photo, method, target, seed=seed, source=source)
+    return cam.class_activation_map(model, photo, method, target, layer, seed=seed, source=source)

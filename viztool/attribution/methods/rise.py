@@ -11,12 +11,14 @@ from viztool.attribution.registry import at_least, method
 from viztool.errors import ViztoolError
 
 
-@method("rise", "RISE", "Petsiuk et al. 2018", unit="probability", signed=False, baseline=True, seeded=True)
+@method("rise", "RISE", "Petsiuk et al. 2018", unit="probability", baseline=True, seeded=True)
 def rise(problem: Problem, *, samples: int = 1000, grid: int = 7, probability: float = 0.5) -> Tensor:
-    """Σ f(m·x + (1 − m)·b) m / Σ m over masks m, f the probability of the class (or a score of one's own).
+    """Σ f(m·x + (1 − m)·b) m / Σ m − mean f over masks m, f the probability of the class (or a score of one's own).
 
     A mask is a grid of cells that are visible with `probability`, made larger bilinearly and shifted at random
-    by less than a cell. The paper takes 4,000 to 8,000 samples; `.details["standard_error"]` says what these gave.
+    by less than a cell. The mean over all masks is taken off the paper's map, so that 0 says that it does not
+    matter whether a pixel is seen; it stands in `.details["mean"]`. The paper takes 4,000 to 8,000 samples;
+    `.details["standard_error"]` says what these gave.
     """
     at_least(1, samples=samples, grid=grid)
     if not 0 < probability < 1:
@@ -27,11 +29,13 @@ def rise(problem: Problem, *, samples: int = 1000, grid: int = 7, probability: f
     cells = (torch.rand(samples, 1, grid, grid, generator=generator) < probability).float()
     shifts = torch.rand(samples, 2, generator=generator)
     powers = torch.zeros(3, len(x), size[0] * size[1], dtype=torch.float64)  # Σ f m, Σ f m², Σ f² m²
+    total = torch.zeros(len(x), dtype=torch.float64)
     counts = torch.zeros(2, size[0] * size[1], dtype=torch.float64)  # Σ m, Σ m²
     for part in problem.chunks(samples):
         masks = _masks(cells[part], shifts[part], size)
         shown = masks.to(x.device).view(len(masks), *(1,) * (x.dim() - 2), *size)
         f = problem.confidences(shown * x + (1 - shown) * baseline).cpu().T
+        total += f.sum(1)
         m = masks.flatten(1)
         squared = m * m
         powers += torch.stack([f @ m, f @ squared, (f * f) @ squared])
@@ -40,10 +44,11 @@ def rise(problem: Problem, *, samples: int = 1000, grid: int = 7, probability: f
     mean = powers[0] / visible
     # Of a ratio of sums, to first order: √(Σ m² (f − mean)²) / Σ m.
     error = (powers[2] - 2 * mean * powers[1] + mean**2 * counts[1]).clamp_min(0).sqrt() / visible
-    problem.details["standard_error"] = error.mean(1).tolist()
+    middle = total / samples
+    problem.details.update(mean=middle.tolist(), standard_error=error.mean(1).tolist())
     if problem.target.classes is None:
         problem.details["unit"] = "score"
-    return mean.view(len(x), *size).float()
+    return (mean - middle[:, None]).view(len(x), *size).float()
 
 
 def _masks(cells: Tensor, shifts: Tensor, size: tuple[int, int]) -> Tensor:

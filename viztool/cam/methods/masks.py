@@ -25,7 +25,9 @@ def score_cam(evidence: Evidence) -> Tensor:
     return _softmax(evidence.masked_scores(partial(_masks, evidence), _count(evidence)))
 
 
-@method("sscam", "SS-CAM", "Wang et al. 2020, arXiv:2006.14255", gives="weights", relu=True, unit="activation")
+@method(
+    "sscam", "SS-CAM", "Wang et al. 2020, arXiv:2006.14255", gives="weights", relu=True, unit="activation", slow=True
+)
 def ss_cam(evidence: Evidence) -> Tensor:
     """Score-CAM with y(x ∘ (H_k + ε)) in place of y(x ∘ H_k), its mean over samples of ε ~ N(0, 2²)."""
     scores = [
@@ -35,7 +37,9 @@ def ss_cam(evidence: Evidence) -> Tensor:
     return _softmax(torch.stack(scores).mean(0))
 
 
-@method("iscam", "IS-CAM", "Naidu et al. 2020, arXiv:2010.03023", gives="weights", relu=True, unit="activation")
+@method(
+    "iscam", "IS-CAM", "Naidu et al. 2020, arXiv:2010.03023", gives="weights", relu=True, unit="activation", slow=True
+)
 def is_cam(evidence: Evidence) -> Tensor:
     """Score-CAM with y(x ∘ H_k) integrated from the empty input: the mean of y(x ∘ i/n H_k), i = 1 … n."""
     scores = [

@@ -1,0 +1,79 @@
+"""`viztool attribute`: the map of one method, or a comparison, for each photo."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+import viztool
+from viztool.cli import main
+from viztool.images import write_image
+
+NET = """
+import torch
+from torch import nn
+
+
+def build():
+    torch.manual_seed(1)
+    return nn.Sequential(
+        nn.Conv2d(3, 6, 3, padding=1), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(6, 4)
+    )
+"""
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_image("photo.png", np.random.default_rng(0).integers(0, 256, (40, 50, 3), np.uint8))
+    Path("nets.py").write_text(NET)
+    return tmp_path
+
+
+def attribute(*arguments):
+    return CliRunner().invoke(main, ["attribute", "photo.png", "-m", "nets.py:build", "--size", "32", *arguments])
+
+
+def test_the_map_is_that_of_python(folder):
+    result = attribute("--target", "2", "--set", "steps=20", "--baseline", "black", "--json", "--npz")
+    assert result.exit_code == 0, result.output
+    numbers = json.loads(result.stdout)["results"][0]
+    model, photo = viztool.load_model("nets.py:build", size=32), viztool.read_image("photo.png")
+    expected = viztool.attribute(model, photo, target=2, steps=20, baseline="black", source="photo.png")
+    assert numbers["details"] == json.loads(json.dumps(expected.numbers["details"]))
+    with np.load("photo_attribute.npz") as saved:
+        assert np.array_equal(saved["raw"], expected.raw.numpy())
+    assert Path("photo_attribute.png").is_file()
+    (check,) = numbers["images"][0]["checks"]
+    told = expected.details["completeness"]
+    assert check == f"sum {told['sum'][0]:.3g} of {told['whole'][0]:.3g} = f(x) − f(baseline)"
+
+
+def test_all_methods_take_the_options_that_they_have(folder):
+    result = attribute("--method", "all", "--json", "--set", "samples=5", "--set", "window=8")
+    assert result.exit_code == 0, result.output
+    heatmaps = json.loads(result.stdout)["results"][0]["heatmaps"]
+    assert tuple(each["method"] for each in heatmaps) == viztool.attribution.METHODS
+    details = {each["method"]: each["details"] for each in heatmaps}
+    assert details["smoothgrad"]["samples"] == details["rise"]["samples"] == 5
+    assert details["occlusion"]["window"] == 8
+    assert "samples" not in details["gradient"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (("--method", "gradients"), 1, "no attribution is called 'gradients'; nearest: gradient"),
+        (("--set", "steps"), 2, "'steps' is not of the form NAME=VALUE, such as steps=200"),
+        (("--set", "samples=5"), 1, "integrated_gradients has no option 'samples'; it has steps"),
+        (("--set", "steps=many"), 1, "steps is 'many'; give a whole number"),
+        (("--target", "9"), 1, "class 9 is not one of the network's 4 classes, 0 to 3"),
+    ],
+)
+def test_errors_are_one_line(folder, arguments, code, message):
+    result = attribute(*arguments)
+    assert result.exit_code == code
+    assert message in result.stderr.splitlines()[-1]
+    assert not Path("photo_attribute.png").exists()

@@ -1,0 +1,91 @@
+"""`viztool attribute`: which pixels speak for a class."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal
+
+import click
+
+from viztool.cli.batch import Job, each_photo, output_options
+from viztool.cli.errors import reported
+from viztool.cli.heatmaps import heatmap_options, picture_of
+from viztool.cli.options import model_options
+
+if TYPE_CHECKING:
+    from viztool.heatmap import Heatmap
+    from viztool.models.model import Model
+    from viztool.results import Result
+
+
+def parse_settings(ctx: click.Context, param: click.Parameter, value: tuple[str, ...]) -> dict[str, Any]:
+    """Of steps=200, {"steps": 200}: whole numbers, numbers, or words."""
+    settings: dict[str, Any] = {}
+    for one in value:
+        name, equals, text = one.partition("=")
+        if not (name and equals and text):
+            raise click.BadParameter(f"{one!r} is not of the form NAME=VALUE, such as steps=200")
+        settings[name.strip().replace("-", "_")] = _value(text.strip())
+    return settings
+
+
+def _value(text: str) -> int | float | str:
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text
+
+
+@click.command()
+@click.argument("paths", nargs=-1, required=True, metavar="PATH...")
+@heatmap_options("viztool.attribution", "integrated_gradients")
+@click.option(
+    "--baseline",
+    type=click.Choice(["mean", "black", "blur"]),
+    default="mean",
+    show_default=True,
+    help="The input that shows nothing, for the methods that compare with one.",
+)
+@click.option(
+    "--set",
+    "settings",
+    multiple=True,
+    metavar="NAME=VALUE",
+    callback=parse_settings,
+    help="An option of the method: steps=200, samples=4000, window=16 ... Repeatable.",
+)
+@click.option("--raw", is_flag=True, help="In a comparison, draw the maps alone, not over the photo.")
+@model_options
+@output_options
+@reported
+def attribute(
+    paths: tuple[str, ...],
+    methods: tuple[str, ...],
+    targets: tuple[str, ...],
+    check: bool,
+    baseline: Literal["mean", "black", "blur"],
+    settings: dict[str, Any],
+    raw: bool,
+    **options: Any,
+) -> None:
+    """Draw which pixels speak for a class, and which against it: cat.jpg to cat_attribute.png.
+
+    PATH is a picture, a folder of pictures, a glob, or - for standard input. One method and one target give one
+    map; several are compared on one sheet.
+    """
+    seed = options["seed"]
+
+    def draw(model: Model, job: Job) -> Result:
+        from viztool.attribution import attribute, options_of
+
+        photo = job.read()
+
+        def explain(method: str, target: str | None) -> Heatmap:
+            # Of several methods, each takes the options that it has.
+            own = settings if len(methods) == 1 else {k: v for k, v in settings.items() if k in options_of(method)}
+            return attribute(model, photo, method, target, baseline=baseline, seed=seed, source=job.source, **own)
+
+        return picture_of(model, photo, explain, methods, targets, raw=raw, check=check)
+
+    each_photo("attribute", paths, options, draw)
