@@ -178,7 +178,7 @@ class TestFullGrad:
         complete = found.details["completeness"]
         limit = float(found.score.abs().max())
         assert max(abs(error) for error in complete["error"]) < 2e-5 * max(limit, 1)
-        close(torch.tensor(complete["sum"]) - torch.tensor(complete["error"]), found.score)
+        close(torch.tensor(complete["whole"]), found.score)
 
     def test_its_terms_add_up_where_a_norm_holds_its_activation_function(self):
         net = nn.Sequential(

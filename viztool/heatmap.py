@@ -143,10 +143,9 @@ class Heatmap(Result):
     def checks(self, index: int) -> list[str]:
         """Lines on how far to believe an image's map: whether it adds up, and how it stands beside random maps."""
         lines: list[str] = []
-        for name, whole in (("completeness", "f(x) − f(baseline)"), ("conservation", "f(x)")):
-            if name in self.details:
-                found = self.details[name]
-                lines.append(f"sum {found['sum'][index]:.3g} of {found['whole'][index]:.3g} = {whole}")
+        for name in {"completeness", "conservation"} & self.details.keys():
+            found = self.details[name]
+            lines.append(f"sum {found['sum'][index]:.3g} of {found['whole'][index]:.3g} = {found['of']}")
         if "standard_error" in self.details:
             lines.append(f"standard error {self.details['standard_error'][index]:.2g}")
         return [*lines, *self.beside_random[index]] if self.beside_random else lines

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from viztool.attribution.balance import balance
 from viztool.attribution.graph import require_rules
 from viztool.attribution.problem import Problem
 from viztool.attribution.registry import method
 from viztool.attribution.rules import Call, Rule, RuleFunction, Rules, local, ratio
+from viztool.balance import balance
 from viztool.errors import ModelError
 
 _ELEMENTWISE = (
@@ -41,7 +41,8 @@ def deeplift(problem: Problem) -> Tensor:
     require_rules(scores, "deeplift", seen.hidden)
     multipliers = torch.autograd.grad(scores, leaf, torch.ones_like(scores))[0]
     attribution = (problem.x - problem.baseline) * multipliers
-    problem.details["completeness"] = balance(attribution, problem.score - problem.scores(problem.baseline[None])[0])
+    difference = problem.score - problem.scores(problem.baseline[None])[0]
+    problem.details["completeness"] = balance(attribution, difference, "f(x) − f(baseline)")
     return attribution
 
 

@@ -6,9 +6,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from viztool.attribution.balance import balance
 from viztool.attribution.problem import Problem
 from viztool.attribution.registry import at_least, method
+from viztool.balance import balance
 
 
 @method("integrated_gradients", "Integrated gradients", "Sundararajan et al. 2017", unit="score", baseline=True)
@@ -27,7 +27,8 @@ def integrated_gradients(problem: Problem, *, steps: int = 50) -> Tensor:
         gradients = problem.gradients(baseline + nodes[part].view(shape) * way)
         total += (gradients * weights[part].view(shape)).sum(0)
     attribution = total * way
-    problem.details["completeness"] = balance(attribution, problem.score - problem.scores(problem.baseline[None])[0])
+    difference = problem.score - problem.scores(problem.baseline[None])[0]
+    problem.details["completeness"] = balance(attribution, difference, "f(x) − f(baseline)")
     return attribution
 
 

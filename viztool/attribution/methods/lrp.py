@@ -11,11 +11,11 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.weak import WeakTensorKeyDictionary
 
-from viztool.attribution.balance import balance
 from viztool.attribution.graph import require_rules
 from viztool.attribution.problem import Problem
 from viztool.attribution.registry import method
 from viztool.attribution.rules import Call, Rule, RuleFunction, Rules, local, ratio
+from viztool.balance import balance
 from viztool.errors import ModelError, ViztoolError
 
 _POOLS = frozenset({"MaxPool2DWithIndices", "MaxPool3DWithIndices", "MkldnnMaxPool2D", "AdaptiveMaxPool2D"})
@@ -57,7 +57,7 @@ def _propagated(problem: Problem, rules: _Lrp, name: str) -> Tensor:
         leaf, scores = problem.graph()
     require_rules(scores, name, seen.hidden, _POOLS)
     relevance = leaf.detach() * torch.autograd.grad(scores, leaf, torch.ones_like(scores))[0]
-    problem.details["conservation"] = balance(relevance, problem.score)
+    problem.details["conservation"] = balance(relevance, problem.score, "f(x)")
     return relevance
 
 

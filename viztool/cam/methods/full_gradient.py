@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from viztool.balance import balance
 from viztool.cam.biases import bias_terms
 from viztool.cam.evidence import Evidence
 from viztool.cam.registry import method
@@ -34,10 +35,7 @@ def full_grad(evidence: Evidence) -> Tensor:
         scores = run.scores(output)[0]
         (gradient,) = torch.autograd.grad(scores.sum(), x)
     terms.add(gradient * x)
-    run.details["completeness"] = {
-        "sum": terms.total.tolist(),
-        "error": (terms.total - scores.detach().float()).tolist(),
-    }
+    run.details["completeness"] = balance(terms.total, scores.detach(), "f(x)")
     return terms.map()
 
 
