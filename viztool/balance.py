@@ -10,8 +10,8 @@ from torch import Tensor
 def balance(contributions: Tensor, whole: Tensor, of: str) -> dict[str, Any]:
     """How far the sum of each image's contributions is from the whole that they should make.
 
-    contributions: (N, ...) or their sums (N,). whole: (N,). of: what the whole is. Ready for JSON: `of`, and lists of N floats: `sum`,
-    `whole`, `error` = |sum − whole|, and `relative` = error / |whole| (None where the whole is 0).
+    contributions: (N, ...), or their sums (N,). whole: (N,). of: what the whole is. Ready for JSON: `of`, and lists
+    of N floats: `sum`, `whole`, `error` = |sum − whole|, and `relative` = error / |whole| (None where that is 0).
     """
     total = contributions.double().reshape(len(whole), -1).sum(1)
     error = (total - whole.double()).abs()
