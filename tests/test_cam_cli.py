@@ -1,6 +1,7 @@
 """`viztool cam`: one heatmap, or a comparison, for each photo."""
 
 import json
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -87,3 +88,44 @@ def test_check_adds_what_says_whether_to_believe_it(folder):
     photo = viztool.read_image("photo.png")
     heatmap = viztool.class_activation_map(model, photo, target=numbers["images"][0]["class"], layer="1")
     assert numbers["images"][0]["checks"] == viztool.evaluate_heatmap(model, photo, heatmap).lines()
+
+
+def test_a_box_says_how_much_of_the_map_lies_in_it(folder):
+    result = cam("--box", "0,0,25,40", "--json", "-l", "1", "--target", "1")
+    assert result.exit_code == 0, result.output
+    model, photo = viztool.load_model("nets.py:build", size=32), viztool.read_image("photo.png")
+    heatmap = viztool.class_activation_map(model, photo, target=1, layer="1")
+    energy = float(viztool.faithfulness.energy_in_box(heatmap, [(0, 0, 25, 40)]).value[0])
+    at = divmod(int(heatmap.map[0].argmax()), 32)
+    place = "inside" if at[1] < 16 else "outside"
+    checks = json.loads(result.stdout)["results"][0]["images"][0]["checks"]
+    assert checks == [f"{energy:.0%} in the box (50% of the area)", f"peak {place} the box"]
+
+
+@pytest.mark.parametrize(("what", "kind"), [("weights", "weights"), ("classes", "labels")])
+def test_randomize_draws_the_strip(folder, what, kind, monkeypatch):
+    monkeypatch.setattr(
+        "viztool.faithfulness.randomize_labels", partial(viztool.faithfulness.randomize_labels, count=2)
+    )
+    result = cam("--randomize", what, "--json", "-l", "1", "--target", "2")
+    assert result.exit_code == 0, result.output
+    numbers = json.loads(result.stdout)["results"][0]
+    assert (numbers["check"], numbers["images"][0]["target"]) == (f"{kind} randomised", "class 2")
+    assert numbers["images"][0]["spearman"][0] == pytest.approx(1)
+    assert min(numbers["images"][0]["spearman"]) < 0.99
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--box", "1,2,3"), "'1,2,3' is not LEFT,TOP,RIGHT,BOTTOM: four numbers with commas between them"),
+        (
+            ("--randomize", "weights", "--check"),
+            "--randomize is of one method and one target, without --check and --box",
+        ),
+    ],
+)
+def test_wrong_usage_is_said(folder, arguments, message):
+    result = cam(*arguments)
+    assert result.exit_code == 2
+    assert message in result.stderr

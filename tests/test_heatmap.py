@@ -42,7 +42,7 @@ def test_checks_say_whether_the_map_adds_up_and_how_it_stands_beside_random_ones
     told = heatmap.details["completeness"]
     line = f"sum {told['sum'][1]:.3g} of {told['whole'][1]:.3g} = f(x) − f(baseline)"
     assert heatmap.checks(1) == [line]
-    checked = replace(heatmap, beside_random=(["one"], ["two", "three"]))
+    checked = replace(heatmap, measured=(["one"], ["two", "three"]))
     assert checked.checks(1) == [line, "two", "three"]
     assert checked.numbers["images"][0]["checks"][1:] == ["one"]
 

@@ -33,7 +33,7 @@ class Heatmap(Result):
     score: (N,) its value. layer: the layers that were used, in order; none for a method of pixels.
     signed: whether the method tells for from against, so that `raw` may be negative. unit: what `raw` is in.
     details: what else there is to know of the maps, such as the error of their completeness; ready for JSON.
-    beside_random: lines on each image's map, as `Evaluation.lines` gives them.
+    measured: lines on what was found of each image's map afterwards, such as `Evaluation.lines`.
     """
 
     method: str
@@ -48,7 +48,7 @@ class Heatmap(Result):
     unit: str = "score"
     seed: int | None = None
     details: Mapping[str, Any] = field(default_factory=dict)
-    beside_random: Sequence[Sequence[str]] = ()
+    measured: Sequence[Sequence[str]] = ()
 
     @property
     def signed_map(self) -> Tensor:
@@ -148,4 +148,4 @@ class Heatmap(Result):
             lines.append(f"sum {found['sum'][index]:.3g} of {found['whole'][index]:.3g} = {found['of']}")
         if "standard_error" in self.details:
             lines.append(f"standard error {self.details['standard_error'][index]:.2g}")
-        return [*lines, *self.beside_random[index]] if self.beside_random else lines
+        return [*lines, *self.measured[index]] if self.measured else lines

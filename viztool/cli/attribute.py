@@ -8,7 +8,7 @@ import click
 
 from viztool.cli.batch import Job, each_photo, output_options
 from viztool.cli.errors import reported
-from viztool.cli.heatmaps import heatmap_options, picture_of
+from viztool.cli.heatmaps import Wanted, heatmap_options
 from viztool.cli.options import model_options
 
 if TYPE_CHECKING:
@@ -55,18 +55,13 @@ def _value(text: str) -> int | float | str:
     callback=parse_settings,
     help="An option of the method: steps=200, samples=4000, window=16 ... Repeatable.",
 )
-@click.option("--raw", is_flag=True, help="In a comparison, draw the maps alone, not over the photo.")
 @model_options
 @output_options
 @reported
 def attribute(
     paths: tuple[str, ...],
-    methods: tuple[str, ...],
-    targets: tuple[str, ...],
-    check: bool,
     baseline: Literal["mean", "black", "blur"],
     settings: dict[str, Any],
-    raw: bool,
     **options: Any,
 ) -> None:
     """Draw which pixels speak for a class, and which against it: cat.jpg to cat_attribute.png.
@@ -74,18 +69,20 @@ def attribute(
     PATH is a picture, a folder of pictures, a glob, or - for standard input. One method and one target give one
     map; several are compared on one sheet.
     """
-    seed = options["seed"]
+    wanted, seed = Wanted.take(options), options["seed"]
 
     def draw(model: Model, job: Job) -> Result:
         from viztool.attribution import attribute, options_of
 
         photo = job.read()
 
-        def explain(method: str, target: str | None) -> Heatmap:
+        def explain(network: Model, method: str, target: Any) -> Heatmap:
             # Of several methods, each takes the options that it has.
-            own = settings if len(methods) == 1 else {k: v for k, v in settings.items() if k in options_of(method)}
-            return attribute(model, photo, method, target, baseline=baseline, seed=seed, source=job.source, **own)
+            own = (
+                settings if len(wanted.methods) == 1 else {k: v for k, v in settings.items() if k in options_of(method)}
+            )
+            return attribute(network, photo, method, target, baseline=baseline, seed=seed, source=job.source, **own)
 
-        return picture_of(model, photo, explain, methods, targets, raw=raw, check=check)
+        return wanted.draw(model, photo, explain)
 
     each_photo("attribute", paths, options, draw)

@@ -8,7 +8,7 @@ import click
 
 from viztool.cli.batch import Job, each_photo, output_options
 from viztool.cli.errors import reported
-from viztool.cli.heatmaps import heatmap_options, picture_of
+from viztool.cli.heatmaps import Wanted, heatmap_options
 from viztool.cli.options import complete_layer, model_options
 
 if TYPE_CHECKING:
@@ -29,17 +29,12 @@ if TYPE_CHECKING:
     shell_complete=complete_layer,
     help="A layer, as in `viztool features`. Repeatable: several are fused. [default: the last with maps]",
 )
-@click.option("--raw", is_flag=True, help="In a comparison, draw the layer's own cells, not the map over the photo.")
 @model_options
 @output_options
 @reported
 def cam(
     paths: tuple[str, ...],
-    methods: tuple[str, ...],
-    targets: tuple[str, ...],
-    check: bool,
     layers: tuple[str, ...],
-    raw: bool,
     **options: Any,
 ) -> None:
     """Draw where a layer holds what speaks for a class: cat.jpg to cat_cam.png.
@@ -47,16 +42,16 @@ def cam(
     PATH is a picture, a folder of pictures, a glob, or - for standard input. One method and one target give one
     heatmap; several are compared on one sheet.
     """
-    seed = options["seed"]
+    wanted, seed = Wanted.take(options), options["seed"]
 
     def draw(model: Model, job: Job) -> Result:
         from viztool.cam import class_activation_map
 
         photo = job.read()
 
-        def explain(method: str, target: str | None) -> Heatmap:
-            return class_activation_map(model, photo, method, target, layers or None, seed=seed, source=job.source)
+        def explain(network: Model, method: str, target: Any) -> Heatmap:
+            return class_activation_map(network, photo, method, target, layers or None, seed=seed, source=job.source)
 
-        return picture_of(model, photo, explain, methods, targets, raw=raw, check=check)
+        return wanted.draw(model, photo, explain)
 
     each_photo("cam", paths, options, draw)

@@ -1,14 +1,15 @@
-"""What the commands that draw heatmaps share: methods, targets, one heatmap or a comparison."""
+"""What the commands that draw heatmaps share: methods, targets, checks; one heatmap, a comparison, or a strip."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from viztool.cli.options import numbers
 from viztool.errors import ViztoolError
 
 if TYPE_CHECKING:
@@ -18,11 +19,15 @@ if TYPE_CHECKING:
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+Explain = Callable[..., "Heatmap"]
+"""Called as explain(model, method, target)."""
+
 _ALL = "all"
+_WEIGHTS, _CLASSES = "weights", "classes"
 
 
 def heatmap_options(room: str, default: str, every: str = "all") -> Callable[[F], F]:
-    """--method, --target and --check, for the METHODS of this room. every: what its help says of "all"."""
+    """Options that make up `Wanted`, for the METHODS of this room. every: what the help says of "all"."""
 
     def known(ctx: click.Context, param: click.Parameter, value: tuple[str, ...]) -> tuple[str, ...]:
         if _ALL not in value:
@@ -54,6 +59,21 @@ def heatmap_options(room: str, default: str, every: str = "all") -> Callable[[F]
             help="A class, by name or index. Repeatable. [default: the predicted one]",
         ),
         click.option("--check", is_flag=True, help="Add the numbers that say whether to believe it (slower)."),
+        click.option(
+            "--box",
+            callback=_corners,
+            metavar="LEFT,TOP,RIGHT,BOTTOM",
+            help="Where the target is, in pixels of the photo: say how much of the map lies there.",
+        ),
+        click.option(
+            "--randomize",
+            type=click.Choice([_WEIGHTS, _CLASSES]),
+            help="Draw how the map changes when the network's weights are randomised from the top, or for other "
+            "classes: one that stays the same explains neither.",
+        ),
+        click.option(
+            "--raw", is_flag=True, help="In a comparison, draw the map's own cells, not the map over the photo."
+        ),
     ]
 
     def add(command: F) -> F:
@@ -64,45 +84,98 @@ def heatmap_options(room: str, default: str, every: str = "all") -> Callable[[F]
     return add
 
 
-def picture_of(
-    model: Model,
-    photo: Any,
-    explain: Callable[[str, str | None], Heatmap],
-    methods: Sequence[str],
-    targets: Sequence[str],
-    *,
-    raw: bool,
-    check: bool,
-) -> Result:
-    """One heatmap as itself, several side by side; a method that this network does not allow is said, if others do."""
-    from viztool.comparison import Comparison
-
-    heatmaps: list[Heatmap] = []
-    failed: dict[str, str] = {}
-    wanted: Sequence[str | None] = targets or [None]
-    for method in methods:
-        for target in wanted:
-            try:
-                heatmaps.append(explain(method, target))
-            except ViztoolError as error:
-                if len(methods) == 1:
-                    raise
-                failed[method] = str(error)
-    if not heatmaps:
-        raise ViztoolError(next(iter(failed.values())))
-    if check:
-        heatmaps = _checked(model, photo, heatmaps)
-    return heatmaps[0] if len(heatmaps) == 1 else Comparison(heatmaps, raw=raw, failed=failed)
+def _corners(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[float, ...] | None:
+    corners = numbers(float)(ctx, param, value)
+    if corners is not None and (not isinstance(corners, tuple) or len(corners) != 4):
+        raise click.BadParameter(f"{value!r} is not LEFT,TOP,RIGHT,BOTTOM: four numbers with commas between them")
+    return corners
 
 
-def _checked(model: Model, photo: Any, heatmaps: Sequence[Heatmap]) -> list[Heatmap]:
-    """The same heatmaps, with how far each can be believed."""
+@dataclass(frozen=True)
+class Wanted:
+    """What is to be drawn of each photo."""
+
+    methods: tuple[str, ...]
+    targets: tuple[str, ...]
+    check: bool
+    box: tuple[float, ...] | None
+    randomize: str | None
+    raw: bool
+
+    @classmethod
+    def take(cls, options: dict[str, Any]) -> Wanted:
+        """Those of `heatmap_options`; they are taken out of the options."""
+        wanted = cls(**{name: options.pop(name) for name in cls.__dataclass_fields__})
+        if wanted.randomize and (len(wanted.methods) > 1 or len(wanted.targets) > 1 or wanted.check or wanted.box):
+            raise click.UsageError("--randomize is of one method and one target, without --check and --box")
+        return wanted
+
+    def draw(self, model: Model, photo: Any, explain: Explain) -> Result:
+        """One heatmap as itself, several side by side; a method that this network does not allow is said, if others do.
+
+        Raises ViztoolError if no heatmap can be had.
+        """
+        if self.randomize:
+            return self._strip(model, photo, explain)
+        from viztool.comparison import Comparison
+
+        heatmaps, failed = self._explained(model, explain)
+        if self.check:
+            heatmaps = _beside_random(model, photo, heatmaps)
+        if self.box:
+            heatmaps = [_in_box(heatmap, self.box) for heatmap in heatmaps]
+        return heatmaps[0] if len(heatmaps) == 1 else Comparison(heatmaps, raw=self.raw, failed=failed)
+
+    def _explained(self, model: Model, explain: Explain) -> tuple[list[Heatmap], dict[str, str]]:
+        heatmaps: list[Heatmap] = []
+        failed: dict[str, str] = {}
+        targets: Sequence[str | None] = self.targets or [None]
+        for method in self.methods:
+            for target in targets:
+                try:
+                    heatmaps.append(explain(model, method, target))
+                except ViztoolError as error:
+                    if len(self.methods) == 1:
+                        raise
+                    failed[method] = str(error)
+        if not heatmaps:
+            raise ViztoolError(next(iter(failed.values())))
+        return heatmaps, failed
+
+    def _strip(self, model: Model, photo: Any, explain: Explain) -> Result:
+        from viztool.faithfulness import randomize_labels, randomize_weights
+
+        given = next(iter(self.targets), None)
+
+        def again(changed: Any, photo: Any, target: Any = given) -> Heatmap:
+            return explain(changed, self.methods[0], target)
+
+        randomize = randomize_weights if self.randomize == _WEIGHTS else randomize_labels
+        return randomize(model, photo, again)
+
+
+def _beside_random(model: Model, photo: Any, heatmaps: Sequence[Heatmap]) -> list[Heatmap]:
+    """The same heatmaps, with how they stand beside random maps."""
     from viztool.faithfulness import evaluate_heatmap
 
     # Of one heatmap the numbers are as fine as they can be, of many as they have to be.
     steps, draws = (32, 8) if len(heatmaps) == 1 else (16, 4)
     evaluations = evaluate_heatmap(model, photo, heatmaps, steps=steps, draws=draws)
-    return [
-        replace(heatmap, beside_random=tuple(evaluation.lines(index) for index in range(len(heatmap))))
-        for heatmap, evaluation in zip(heatmaps, evaluations, strict=True)
-    ]
+    return [_told(heatmap, evaluation.lines()) for heatmap, evaluation in zip(heatmaps, evaluations, strict=True)]
+
+
+def _in_box(heatmap: Heatmap, box: tuple[float, ...]) -> Heatmap:
+    from viztool.faithfulness import energy_in_box, pointing_game
+
+    energy, pointing = energy_in_box(heatmap, [box]), pointing_game(heatmap, [box])
+    place = "inside" if float(pointing.value[0]) > 0.5 else "outside"
+    area = float(energy.random[0].mean())
+    return _told(
+        heatmap, [f"{float(energy.value[0]):.0%} in the box ({area:.0%} of the area)", f"peak {place} the box"]
+    )
+
+
+def _told(heatmap: Heatmap, lines: Sequence[str]) -> Heatmap:
+    """The same heatmap, of one image, with more lines on it."""
+    before = heatmap.measured[0] if heatmap.measured else ()
+    return replace(heatmap, measured=((*before, *lines),))
