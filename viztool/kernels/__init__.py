@@ -1,1 +1,7 @@
 """What a kernel looks for: its weights, the picture that excites it most, and the photos that do."""
+
+from viztool.kernels.loop import Optima, Progress, maximize
+from viztool.kernels.result import KernelSheet
+from viztool.kernels.visualize import visualize_kernels
+
+__all__ = ["KernelSheet", "Optima", "Progress", "maximize", "visualize_kernels"]

@@ -29,13 +29,14 @@ _RISES = 1.01
 
 @dataclass(frozen=True)
 class Progress:
-    """Where the ascent of some pictures is. indices: which they are. scores: (n,), of their last transforms."""
+    """Where the ascent of some pictures is. indices: which of the `total` they are. scores: (n,), last transformed."""
 
     step: int
     steps: int
     indices: range
     scores: Tensor
     canvas: Canvas
+    total: int
 
     def images(self) -> Tensor:
         """The pictures as they are now, (n, C, h, w) in [0, 1]."""
@@ -177,7 +178,7 @@ def ascend(
         for first in range(0, len(objectives), together):
             part = objectives[first : first + together]
             indices = range(first * images, (first + len(part)) * images)
-            run = _Ascent(model, network, still, part, images, settings)
+            run = _Ascent(model, network, still, part, images, settings, len(keys))
             begun = None if start is None else start[indices.start : indices.stop]
             optima = run.run([keys[index] for index in indices], indices, begun, callback)
             yield optima
@@ -206,10 +207,12 @@ class _Ascent:
         objectives: Sequence[Objective],
         images: int,
         settings: Settings,
+        total: int,
     ) -> None:
         self._model = model
         self._network, self._still = network, still
         self._objectives, self._images, self._settings = objectives, images, settings
+        self._total = total
         self._asleep: Tensor | None = None
 
     def run(
@@ -254,7 +257,7 @@ class _Ascent:
                             parameter.copy_(torch.where(rows, parameter, old))
                 state.steps[going] = step
                 if callback is not None:
-                    callback(Progress(step, s.steps, indices, scores, canvas))
+                    callback(Progress(step, s.steps, indices, scores, canvas, self._total))
                 if s.early_stop and step % _CHECK_EVERY == 0 and step < s.steps:
                     now = self._untransformed(canvas)
                     # The scale of the objective is not known, and it may be below zero: compare with how far it came.

@@ -62,5 +62,10 @@ def frequencies(size: Size) -> Tensor:
 
 
 def spectrum_scale(size: Size, decay: float) -> Tensor:
-    """1 / frequency ** decay, with the mean's own as large as that of the longest wave."""
-    return frequencies(size).clamp_min(1 / max(size)) ** -decay
+    """1 / frequency ** decay, with the mean's own as large as that of the longest wave.
+
+    As strong altogether, in the root of the sum of squares, as for a decay of 1: what it changes is the balance.
+    """
+    wavelength = 1 / frequencies(size).clamp_min(1 / max(size))
+    scale = wavelength**decay
+    return scale * (wavelength.square().sum() / scale.square().sum()).sqrt()

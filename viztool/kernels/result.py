@@ -1,0 +1,257 @@
+"""What kernels look for, as a sheet: their weights, their pictures, their photos, and the numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+import viztool
+from viztool.images import write_image
+from viztool.images.writing import atomic_write
+from viztool.kernels.photos import Excerpt, Kind
+from viztool.kernels.weights import KernelWeights
+from viztool.render.colormaps import Picture
+from viztool.render.kernel_sheet import Card, KernelPage, Picked, draw_color_kernel, draw_slices, kernel_page
+from viztool.results import Result
+
+_SLICES = 16
+
+
+@dataclass(frozen=True, eq=False)
+class Drawn:
+    """One picture. pixels: uint8 (h, w, 3). alpha: (h, w), uint8, where the ascent worked most.
+
+    status: "" or why there is nothing to see. numbers: its checks. steps: that it took.
+    """
+
+    pixels: Picture
+    alpha: npt.NDArray[np.uint8]
+    status: str
+    steps: int
+    numbers: Mapping[str, float | None]
+
+
+@dataclass(frozen=True, eq=False)
+class KernelPictures:
+    """One channel, or one class: what it is called, its weights, what excites it, and what does the opposite."""
+
+    unit: int
+    label: str
+    weights: KernelWeights | None
+    optimum: Drawn
+    negative: Drawn | None
+    excerpts: Mapping[Kind, Sequence[Excerpt]] = field(default_factory=dict)
+    natural: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def numbers(self) -> dict[str, Any]:
+        """Every figure, ready for JSON; None for what is not finite."""
+        found = {
+            "unit": self.unit,
+            "label": self.label,
+            "optimum": _numbers(self.optimum),
+            "negative": None if self.negative is None else _numbers(self.negative),
+            "photos": {
+                kind: [{"photo": each.photo, "value": each.value} for each in found]
+                for kind, found in self.excerpts.items()
+            },
+            "natural": dict(self.natural),
+            "weights": None if self.weights is None else self.weights.numbers,
+        }
+        cleaned: dict[str, Any] = _finite(found)
+        return cleaned
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not np.isfinite(value) else value
+
+
+def _numbers(drawn: Drawn) -> dict[str, Any]:
+    return {"status": drawn.status or "ok", "steps": drawn.steps, **drawn.numbers}
+
+
+@dataclass(frozen=True, eq=False)
+class KernelSheet(Result):
+    """What some units of a layer look for.
+
+    network, weights, layer, kind: in words. chosen: how the units were picked. settings: of the ascent, ready for
+    JSON. source: of the photos beside them, or "". notes: what else there is to say. rank: singular patterns in
+    place of slices, or None.
+    """
+
+    network: str
+    weights: str
+    layer: str
+    kind: str
+    width: int
+    chosen: str
+    settings: Mapping[str, Any]
+    kernels: tuple[KernelPictures, ...]
+    source: str = ""
+    notes: tuple[str, ...] = ()
+    rank: int | None = None
+
+    def __len__(self) -> int:
+        return len(self.kernels)
+
+    def picture(self) -> Picture:
+        """A card for each unit: weights, optimum, negative, photos. uint8 (H, 1340, 3) RGB."""
+        seconds = f"seed {self.settings['seed']} · viztool {viztool.__version__} · torch {torch.__version__}"
+        what = "the classes" if not self.layer else self.layer
+        return kernel_page(
+            KernelPage(
+                title=f"What {what} look for" if not self.layer else f"What {what} looks for",
+                subtitle=f"{self.network} · {self.weights} · {self.kind}, {self.width} "
+                f"{'outputs' if not self.layer else 'channels'} · {self.chosen}",
+                notes=[*self.notes, _HOW_TO_READ],
+                cards=[self._card(kernel) for kernel in self.kernels],
+                footer=seconds,
+            )
+        )
+
+    @property
+    def numbers(self) -> dict[str, Any]:
+        """Every figure that is drawn or claimed, ready for JSON."""
+        return {
+            "network": self.network,
+            "weights": self.weights,
+            "layer": self.layer,
+            "type": self.kind,
+            "channels": self.width,
+            "chosen": self.chosen,
+            "settings": dict(self.settings),
+            "photos": self.source,
+            "kernels": [kernel.numbers for kernel in self.kernels],
+            "versions": {"viztool": viztool.__version__, "torch": torch.__version__},
+        }
+
+    @property
+    def in_words(self) -> str:
+        """How many went well."""
+        good = sum(not kernel.optimum.status for kernel in self.kernels)
+        return f"{good} of {len(self)} units of {self.layer or 'the output'} drawn; {self.chosen}"
+
+    @property
+    def arrays(self) -> dict[str, npt.NDArray[Any]]:
+        """The pictures, "optimum" and "negative" (N, h, w, 3), their "alpha" (N, h, w), and the "units" (N,)."""
+        found: dict[str, npt.NDArray[Any]] = {
+            "units": np.array([kernel.unit for kernel in self.kernels]),
+            "optimum": np.stack([kernel.optimum.pixels for kernel in self.kernels]),
+            "alpha": np.stack([kernel.optimum.alpha for kernel in self.kernels]),
+        }
+        negatives = [kernel.negative.pixels for kernel in self.kernels if kernel.negative is not None]
+        if len(negatives) == len(self.kernels):
+            found["negative"] = np.stack(negatives)
+        return found
+
+    def save_each(self, folder: str | PathLike[str], *, alpha: bool = False, force: bool = True) -> list[Path]:
+        """One PNG for each unit, as large as it is; alpha: transparent where the ascent worked least."""
+        paths = []
+        name = (self.layer or "class").replace(".", "_").replace("/", "_")
+        for kernel in self.kernels:
+            path = Path(folder) / f"{name}_{kernel.unit:04d}.png"
+            if alpha:
+                _write_rgba(path, kernel.optimum, force=force)
+            else:
+                write_image(path, kernel.optimum.pixels, force=force)
+            paths.append(path)
+        return paths
+
+    def _card(self, kernel: KernelPictures) -> Card:
+        columns, tiles = [], []
+        if kernel.weights is not None:
+            columns.append("weights")
+            tiles.append(_weights_tile(kernel.weights, self.rank))
+        columns.append("optimum")
+        tiles.append(_drawn_tile(kernel.optimum, kernel.natural))
+        if kernel.negative is not None:
+            columns.append("negative optimum")
+            tiles.append(_drawn_tile(kernel.negative, {}))
+        rows = []
+        indent = len(tiles)
+        for kind in ("top", "least", "random"):
+            excerpts = kernel.excerpts.get(kind)
+            if excerpts is None:
+                continue
+            found = [Picked(each.picture, [f"{_WORDS[kind]} {_short(each.value)}"]) for each in excerpts]
+            if kind == "top":
+                columns += ["photos: what excites it most"] + [""] * (len(found) - 1)
+                tiles += found
+            else:
+                rows.append(found)
+        note = " · ".join(f"{what} {_short(kernel.natural[key])}" for key, what in _NATURAL if key in kernel.natural)
+        return Card(kernel.label, note, columns, [tiles, *rows], indent)
+
+
+_HOW_TO_READ = (
+    "Under each picture: its activation (the spatial mean), beside that of photos if there are any; then how much "
+    "of it is left under shifts and turns, and the share of its energy at high frequencies (photos have about 0.01)."
+)
+_WORDS = {"top": "unit", "least": "least", "random": "random"}
+_NATURAL = (("z", "z"), ("mean", "photos' mean"), ("max", "max"))
+
+
+def _drawn_tile(drawn: Drawn, natural: Mapping[str, float]) -> Picked:
+    if drawn.status and drawn.status != "interrupted":
+        return Picked(None, mark=drawn.status)
+    numbers = drawn.numbers
+    activation = _short(numbers["activation"])
+    ratio = numbers.get("to photos' max")
+    first = f"activation {activation}" if ratio is None else f"{activation} = {ratio:.1f} × photos' max"
+    lines = [first, f"robust {_short(numbers['robustness'])} · high {_short(numbers['high frequencies'])}"]
+    if numbers.get("judged") is not None:
+        lines.append(f"second network: {numbers['judged']:.0%}")
+    if drawn.status:
+        lines.append(f"{drawn.status} after {drawn.steps} steps")
+    return Picked(drawn.pixels, lines)
+
+
+def _weights_tile(weights: KernelWeights, rank: int | None) -> Picked:
+    total, kh, kw = weights.values.shape
+    if not np.isfinite(weights.values).all():
+        return Picked(None, [weights.layer], mark="not finite")
+    size = f"{kh} × {kw}"
+    norm = f"norm {weights.norm:.3g}"
+    if weights.sees_colors and rank is None:
+        return Picked(draw_color_kernel(weights.values), [f"red, green, blue {size}", norm], cells=True)
+    if kh * kw == 1:
+        return Picked(draw_slices(weights.values), [f"{total} weights of {size}, in order", norm], cells=True)
+    if rank is not None:
+        patterns, shares = weights.patterns(rank)
+        said = ", ".join(f"{share:.0%}" for share in shares[:4])
+        return Picked(draw_slices(patterns), [f"singular patterns: {said}", f"{total} × {size} · {norm}"], cells=True)
+    strongest = weights.strongest(_SLICES)
+    count = (
+        f"{len(strongest)} of {total} slices"
+        if len(strongest) < total
+        else f"{total} slices"
+        if total > 1
+        else "1 slice"
+    )
+    lines = [f"{count} {size}", f"{norm}, longest {weights.norms[strongest[0]]:.3g} (#{strongest[0]})"]
+    return Picked(draw_slices(weights.values[strongest]), lines, cells=True)
+
+
+def _short(number: float | None) -> str:
+    if number is None or not np.isfinite(number):
+        return "–"
+    return f"{number:.2f}".replace("-", "−") if abs(number) < 10 else f"{number:.1f}".replace("-", "−")
+
+
+def _write_rgba(path: Path, drawn: Drawn, *, force: bool) -> None:
+    from PIL import Image
+
+    rgba = np.concatenate([drawn.pixels, drawn.alpha[..., None]], 2)
+    with atomic_write(path, force=force) as file:
+        Image.fromarray(rgba, "RGBA").save(file, "PNG")

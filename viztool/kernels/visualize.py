@@ -1,0 +1,369 @@
+"""From a network and a layer to what its units look for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from viztool.errors import LayerError, ViztoolError
+from viztool.hooks.naming import named_layers, unwrap
+from viztool.hooks.select import select
+from viztool.images import find_images
+from viztool.kernels.checks import high_frequency_fraction, robustness
+from viztool.kernels.loop import (
+    INTERRUPTED,
+    Callback,
+    Optima,
+    Progress,
+    Settings,
+    ascend,
+    default_transforms,
+    generators,
+)
+from viztool.kernels.network import Stopped
+from viztool.kernels.objectives import OUTPUT, Objective, channel, logit
+from viztool.kernels.parameterizations import MACO, PARAMETERIZATIONS, Parameterization, Shape
+from viztool.kernels.photos import Kind, Photo, PhotoActivity, selectivity, watch_photos
+from viztool.kernels.result import Drawn, KernelPictures, KernelSheet
+from viztool.kernels.transforms import Transforms, crop, noise
+from viztool.kernels.weights import kernel_of
+from viztool.models.model import Model, wrap_model
+from viztool.models.outputs import class_name
+from viztool.models.preprocess import check_size
+from viztool.models.repeated import at_once
+from viztool.render.colormaps import Picture
+from viztool.targets import resolve
+
+_CHOSEN = 8
+_NOISES = 64
+
+
+class Store(Protocol):
+    """Where finished optima are put, so that a later run need not find them again."""
+
+    def load(self, part: int) -> Optima | None:
+        """The optima of this part, or None."""
+
+    def save(self, part: int, optima: Optima) -> None:
+        """Keep them."""
+
+
+@dataclass(frozen=True)
+class Units:
+    """Which units to draw, and how they came to be chosen. labels: of each, as the sheet calls it."""
+
+    layer: str
+    indices: tuple[int, ...]
+    labels: tuple[str, ...]
+    width: int
+    chosen: str
+
+
+def visualize_kernels(
+    model: Model | nn.Module,
+    layer: str | None = None,
+    channels: Sequence[int] | None = None,
+    steps: int = 256,
+    size: int | tuple[int, int] = 128,
+    seed: int = 0,
+    *,
+    targets: Sequence[int | str] | None = None,
+    photos: str | Path | Sequence[Photo] | None = None,
+    keep: int = 4,
+    spread: bool = False,
+    negative: bool | None = None,
+    parameterization: str | Parameterization = "fourier",
+    transforms: Transforms | None = None,
+    rank: int | None = None,
+    judge: Model | None = None,
+    store: Store | None = None,
+    callback: Callback | None = None,
+) -> KernelSheet:
+    """What some channels of a layer look for: raw weights, the picture that excites each most, and photos that do.
+
+    layer: one layer, as in `capture`. channels: by default the eight that stand out most, (max − mean) / sd of their
+        spatial mean over the photos, or over noise with the spectrum of photos if there are none.
+    targets: classes, by index or name, in place of a layer and its channels.
+    steps, size, seed: of the ascent; size in pixels of the network's input.
+    photos: a folder, files, or photos; they stand beside the pictures, and say how large an activation is in nature.
+        keep: how many of them for each channel. spread: also the least, and random ones.
+    negative: also draw what excites each least; by default for channels and not for classes.
+    parameterization: pixels, fourier, maco, laplacian, cppn, or one of your own. transforms: as in `maximize`.
+    rank: draw so many singular patterns of the weights in place of their slices.
+    judge: a second network with the same classes, whose probability of each class is told.
+    store: keeps finished pictures for another run of the same. callback: called after each step.
+
+    Activations are those of the pictures as they are, not transformed, and spatial means. The network is left as it
+    was. Ctrl-C ends the ascent; what is finished is returned, if anything is.
+    Raises LayerError, TargetError and ModelError for a layer, a channel, a class or a size that does not fit.
+    """
+    known = model if isinstance(model, Model) else wrap_model(model)
+    sides = check_size(size)
+    if (layer is None) == (targets is None):
+        raise LayerError("name either a layer, or targets (classes)")
+    name = OUTPUT if layer is None else _one_layer(known, layer)
+    activity = None if photos is None else watch_photos(known, name, _photos(photos), keep=keep, seed=seed)
+    units = (
+        _classes(known, targets, sides)
+        if targets is not None
+        else _channels(known, name, channels, sides, activity, seed)
+    )
+    kind, settings = ascent_settings(parameterization, transforms, steps, sides)
+    both = (targets is None) if negative is None else negative
+
+    network = Stopped(known, [name], sides)
+    kernels: list[KernelPictures] = []
+    for first, optima in _parts(known, units, settings, both, seed, store, callback):
+        signs = 2 if both else 1
+        for offset in range(len(optima) // signs):
+            index = first + offset
+            drawn = _checked(network, known, units, index, optima, offset * signs, signs, seed, activity, judge)
+            kernels.append(_pictures(known, units, index, drawn, activity, spread))
+    if not kernels:
+        raise KeyboardInterrupt
+    notes = [] if photos is None or activity is None else [_photo_note(photos, activity)]
+    return KernelSheet(
+        network=known.name,
+        weights=known.weights,
+        layer=name,
+        kind=type(named_layers(unwrap(known.net))[name]).__name__,
+        width=units.width,
+        chosen=units.chosen,
+        settings={
+            "steps": steps,
+            "size": list(sides),
+            "seed": seed,
+            "parameterization": kind.name,
+            "rate": kind.rate,
+            "transforms": repr(settings.transforms),
+            "input": "mean and std assumed" if known.input.assumed else known.preprocessing,
+        },
+        kernels=tuple(kernels),
+        source="" if photos is None else str(photos) if isinstance(photos, str | Path) else f"{len(photos)} photos",
+        notes=(
+            f"Gradient ascent: {steps} steps at {sides[0]} × {sides[1]}, {kind.name}, "
+            f"{'small random shifts, zooms and turns' if settings.transforms.steps else 'no transforms'}.",
+            *notes,
+        ),
+        rank=rank,
+    )
+
+
+def ascent_settings(
+    parameterization: str | Parameterization, transforms: Transforms | None, steps: int, size: tuple[int, int]
+) -> tuple[Parameterization, Settings]:
+    """The parameterization of this name with the transforms that suit it."""
+    if isinstance(parameterization, str):
+        if parameterization not in PARAMETERIZATIONS:
+            raise ViztoolError(
+                f"no parameterization is called {parameterization!r}; there are {', '.join(PARAMETERIZATIONS)}"
+            )
+        kind = PARAMETERIZATIONS[parameterization]()
+    else:
+        kind = parameterization
+    usual = Transforms(crop(0.5), noise(0.05)) if isinstance(kind, MACO) else default_transforms(size)
+    views = 2 if isinstance(kind, MACO) else 1
+    return kind, Settings(steps, size, kind, usual if transforms is None else transforms, views=views)
+
+
+def _one_layer(model: Model, pattern: str) -> str:
+    picked = select(named_layers(unwrap(model.net)), pattern)
+    if len(picked) > 1:
+        raise LayerError(f"{pattern!r} picks {len(picked)} layers, {picked[0]!r} and others; name one")
+    return picked[0]
+
+
+def _photos(photos: str | Path | Sequence[Photo]) -> Sequence[Photo]:
+    return list(find_images([photos])) if isinstance(photos, str | Path) else photos
+
+
+def _photo_note(photos: str | Path | Sequence[Photo], activity: PhotoActivity) -> str:
+    where = f" in {Path(photos).name}" if isinstance(photos, str | Path) else ""
+    skipped = f", {len(activity.failed)} could not be read" if activity.failed else ""
+    field = "the whole picture" if activity.field is None or activity.field.everything else "a unit's receptive field"
+    return (
+        f"Photos: the best of {len(activity.sources)}{where}{skipped}, cut at {field}; under each the unit's own value."
+    )
+
+
+def _classes(model: Model, targets: Sequence[int | str], size: tuple[int, int]) -> Units:
+    width = Stopped(model, [OUTPUT], size, fold=False).widths[OUTPUT]
+    resolved = resolve(list(targets), torch.zeros(len(targets), width), model.classes, len(targets))
+    indices = resolved.classes or ()
+    labels = tuple(class_name(model.classes, index) for index in indices)
+    return Units(OUTPUT, indices, labels, width, "classes as asked")
+
+
+def _channels(
+    model: Model,
+    layer: str,
+    channels: Sequence[int] | None,
+    size: tuple[int, int],
+    activity: PhotoActivity | None,
+    seed: int,
+) -> Units:
+    if channels is not None:
+        width = Stopped(model, [layer], size, fold=False).widths[layer]
+        for index in channels:
+            if not 0 <= index < width:
+                raise LayerError(f"layer {layer!r} has {width} channels, 0 to {width - 1}, and no {index}")
+        if not channels:
+            raise LayerError("no channel is named; name at least one, or leave them out for the most selective")
+        return Units(layer, tuple(channels), tuple(f"#{index}" for index in channels), width, "channels as asked")
+    means = noise_means(model, layer, size, seed) if activity is None else activity.means
+    scores = selectivity(np.nan_to_num(means))
+    best = np.argsort(-scores, kind="stable")[:_CHOSEN]
+    over = (
+        f"noise with the spectrum of photos ({_NOISES}; give photos for a better choice)"
+        if activity is None
+        else "the photos"
+    )
+    return Units(
+        layer,
+        tuple(int(index) for index in best),
+        tuple(f"#{index}" for index in best),
+        means.shape[1],
+        f"the {len(best)} most selective, by (max − mean) / sd over {over}",
+    )
+
+
+def noise_means(model: Model, layer: str, size: tuple[int, int], seed: int) -> npt.NDArray[np.float32]:
+    """Spatial means of each channel over pictures with the spectrum of photos and random phases: (n, C)."""
+    network = Stopped(model, [layer], size)
+    shape = Shape(model.channels, size, model.device)
+    found = []
+    with torch.no_grad():
+        for first in range(0, _NOISES, 8):
+            drawn = generators([(seed, index) for index in range(first, first + 8)], 3)
+            images = MACO().start(shape, drawn).image()
+            found.append(network(images)[layer].float().mean((2, 3)).cpu())
+    return torch.cat(found).numpy()
+
+
+def _parts(
+    model: Model,
+    units: Units,
+    settings: Settings,
+    both: bool,
+    seed: int,
+    store: Store | None,
+    callback: Callback | None,
+) -> Iterator[tuple[int, Optima]]:
+    """The optima of a few units after another, with the number of the first of them; those of the store first."""
+    objectives: list[Objective] = []
+    keys: list[tuple[int, int]] = []
+    signs = 2 if both else 1
+    for index in units.indices:
+        wanted = logit(index) if units.layer == OUTPUT else channel(units.layer, index)
+        # By the unit's own number: its picture does not depend on which others are drawn.
+        objectives += [wanted, -wanted][:signs]
+        keys += [(seed, 2 * index), (seed, 2 * index + 1)][:signs]
+    together = max(signs, at_once(model.device) // settings.views)
+    first = part = 0
+    while store is not None and first < len(objectives) and (found := store.load(part)) is not None:
+        yield first // signs, found
+        first, part = first + together, part + 1
+    if first >= len(objectives):
+        return
+    shifted = None if callback is None else _shifted(callback, first, len(objectives))
+    for optima in ascend(model, objectives[first:], settings, keys[first:], callback=shifted):
+        if store is not None and INTERRUPTED not in optima.status:
+            store.save(part, optima)
+        yield first // signs, optima
+        first, part = first + together, part + 1
+
+
+def _shifted(callback: Callback, first: int, total: int) -> Callback:
+    def shifted(progress: Progress) -> None:
+        indices = range(progress.indices.start + first, progress.indices.stop + first)
+        callback(replace(progress, indices=indices, total=total))
+
+    return shifted
+
+
+def _checked(
+    network: Stopped,
+    model: Model,
+    units: Units,
+    index: int,
+    optima: Optima,
+    first: int,
+    signs: int,
+    seed: int,
+    activity: PhotoActivity | None,
+    judge: Model | None,
+) -> list[Drawn]:
+    unit = units.indices[index]
+    wanted = logit(unit) if units.layer == OUTPUT else channel(units.layer, unit)
+    images = optima.images[first : first + signs]
+    kept = robustness(model, [wanted, -wanted][:signs], images, seed=seed, network=network)
+    high = high_frequency_fraction(images)
+    natural = None if activity is None else _natural(activity, unit)
+    drawn = []
+    for sign in range(signs):
+        at = first + sign
+        activation = float(optima.score[at]) * (-1 if sign else 1)
+        numbers: dict[str, float | None] = {
+            "activation": _finite(activation),
+            "robustness": _finite(float(kept[sign])),
+            "high frequencies": _finite(float(high[sign])),
+        }
+        if natural is not None:
+            for key in ("mean", "p99", "max"):
+                numbers[f"to photos' {key}"] = activation / natural[key] if natural[key] > 0 and not sign else None
+        if judge is not None and units.layer == OUTPUT and not sign:
+            with torch.no_grad():
+                output = Stopped(judge, [OUTPUT], (images.shape[-2], images.shape[-1]), fold=False)(images[:1])[OUTPUT]
+            numbers["judged"] = float(output[0, :, 0, 0].softmax(0)[unit])
+        pixels, alpha = to_pixels(images[sign]), _opacity(optima.alpha[at])
+        drawn.append(Drawn(pixels, alpha, optima.status[at], optima.steps[at], numbers))
+    return drawn
+
+
+def _finite(number: float) -> float | None:
+    return number if np.isfinite(number) else None
+
+
+def _natural(activity: PhotoActivity, unit: int) -> dict[str, float]:
+    means = activity.means[:, unit].astype(np.float64)
+    return {
+        "z": float(selectivity(activity.means[:, unit : unit + 1])[0]),
+        "mean": float(means.mean()),
+        "p99": float(np.quantile(means, 0.99)),
+        "max": float(means.max()),
+    }
+
+
+def _pictures(
+    model: Model, units: Units, index: int, drawn: list[Drawn], activity: PhotoActivity | None, spread: bool
+) -> KernelPictures:
+    unit = units.indices[index]
+    kinds: tuple[Kind, ...] = ("top", "least", "random") if spread else ("top",)
+    return KernelPictures(
+        unit=unit,
+        label=units.labels[index],
+        weights=kernel_of(model.net, units.layer, unit, units.width),
+        optimum=drawn[0],
+        negative=drawn[1] if len(drawn) > 1 else None,
+        excerpts={} if activity is None else {kind: activity.excerpts(unit, kind) for kind in kinds},
+        natural={} if activity is None else _natural(activity, unit),
+    )
+
+
+def to_pixels(image: Tensor) -> Picture:
+    """(C, h, w) in [0, 1] as uint8 (h, w, 3): one channel in grey, of several the first three as colours."""
+    shown = image[:3] if len(image) >= 3 else image[:1].expand(3, -1, -1)
+    return np.ascontiguousarray((shown * 255).round().byte().permute(1, 2, 0).cpu().numpy())
+
+
+def _opacity(alpha: Tensor) -> npt.NDArray[np.uint8]:
+    """Summed gradient magnitude, clipped at its 80th percentile, as in MACO."""
+    limit = float(alpha.flatten().quantile(0.8)) if alpha.numel() < 2**24 else float(alpha.max())
+    return np.asarray((alpha / max(limit, 1e-20)).clamp(0, 1).mul(255).round().byte().numpy())
