@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from viztool.hooks import Activations, capture
     from viztool.images import read_image
     from viztool.inspect import LayerTable, layer_table
+    from viztool.kernels import visualize_kernels
     from viztool.models import Model, load_model, wrap_model
 
 # Where each public name lives. They are imported on first use: `viztool --help` must not wait for torch.
@@ -38,6 +39,7 @@ _HOMES = {
     "layer_table": "viztool.inspect",
     "load_model": "viztool.models",
     "read_image": "viztool.images",
+    "visualize_kernels": "viztool.kernels",
     "wrap_model": "viztool.models",
 }
 
@@ -56,6 +58,7 @@ __all__ = [
     "layer_table",
     "load_model",
     "read_image",
+    "visualize_kernels",
     "wrap_model",
 ]
 
