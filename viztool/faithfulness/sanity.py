@@ -116,6 +116,8 @@ class SanityCheck(Result):
         for step, name in enumerate(self.steps):
             values = self.maps[step].signed_map[index].numpy()
             alike = f"ρ {shown(self.spearman[step, index])} · SSIM {shown(self.ssim[step, index])}"
-            heat = colorize(values, 1.0, heat=not self.original.signed)
+            largest = float(self.maps[step].raw[index].abs().max())
+            limit = self.maps[step].limit(index) / largest if largest else 0.0
+            heat = colorize(values, limit, heat=not self.original.signed)
             tiles.append(StripTile(name, alike if values.any() else "zero everywhere", heat))
         return Strip(subject.source, f"{self.original.method} of {self.original.target[index]}", tiles)

@@ -13,9 +13,8 @@ from viztool.render.parts import MARGIN, WIDTH, blank_page, draw_bar, draw_foote
 from viztool.render.scaling import scaled
 from viztool.render.text import BODY, RULE, SMALL, TINY, TITLE, draw_text, fit, wrap
 
-_COLUMNS = 5
+_COLUMNS = range(3, 6)  # the fewest, and so the largest tiles, that one row has room for
 _GAP = 20
-_SIDE = (WIDTH - 2 * MARGIN - (_COLUMNS - 1) * _GAP) // _COLUMNS
 _LINE = 14
 
 
@@ -45,51 +44,58 @@ class CompareSheet:
 
 def compare_sheet(sheet: CompareSheet) -> Picture:
     """Draw the sheet: uint8 (H, 1340, 3) RGB. Each tile has a scale of its own, from nothing to its largest value."""
-    rows = [sheet.tiles[start : start + _COLUMNS] for start in range(0, len(sheet.tiles), _COLUMNS)]
-    return np.concatenate([_draw_head(sheet), *(_draw_row(sheet, row) for row in rows), draw_footer(sheet.footer)])
+    columns = min(max(len(sheet.tiles), _COLUMNS[0]), _COLUMNS[-1])
+    rows = [sheet.tiles[start : start + columns] for start in range(0, len(sheet.tiles), columns)]
+    drawn = [_draw_row(sheet, row, _side(columns)) for row in rows]
+    return np.concatenate([_draw_head(sheet), *drawn, draw_footer(sheet.footer)])
+
+
+def _side(columns: int) -> int:
+    return (WIDTH - 2 * MARGIN - (columns - 1) * _GAP) // columns
 
 
 def _draw_head(sheet: CompareSheet) -> Picture:
-    height, width = _fitted(sheet.view)
+    side = _side(_COLUMNS[-1])
+    height, width = _fitted(sheet.view, side)
     page = blank_page(MARGIN + max(height, 200) + 30)
     page[MARGIN : MARGIN + height, MARGIN : MARGIN + width] = scaled(sheet.view, (height, width), smooth=True)
-    x, room = MARGIN + _SIDE + _GAP, 560
+    x, room = MARGIN + side + _GAP, 560
     draw_text(page, fit(sheet.title, room, TITLE), x, MARGIN + 22, TITLE)
     y = draw_lines(page, wrap(sheet.subtitle, room, SMALL), x, MARGIN + 47) + 14
     draw_predictions(page, sheet.predictions, x, y, room)
 
-    x = MARGIN + 4 * (_SIDE + _GAP) - 90
+    x = MARGIN + 4 * (side + _GAP) - 90
     y = MARGIN + 11
     for note in sheet.notes:
         y = draw_lines(page, wrap(note, WIDTH - MARGIN - x, SMALL), x, y) + 7
     for signed in sorted({tile.signed for tile in sheet.tiles}):
-        ticks = ("against", "0", "for the target") if signed else ("0", "", "largest")
+        ticks = ("negative", "0", "positive") if signed else ("0", "", "largest")
         draw_bar(page, x, y, 200, signed=signed, overlaid=not sheet.raw, ticks=ticks, heat=not signed)
         y += 38
     return page
 
 
-def _draw_row(sheet: CompareSheet, tiles: Sequence[CompareTile]) -> Picture:
-    height, width = _fitted(sheet.view)
-    captions = [[part for line in tile.lines[1:] for part in wrap(line, _SIDE, TINY)] for tile in tiles]
+def _draw_row(sheet: CompareSheet, tiles: Sequence[CompareTile], side: int) -> Picture:
+    height, width = _fitted(sheet.view, side)
+    captions = [[part for line in tile.lines[1:] for part in wrap(line, side, TINY)] for tile in tiles]
     page = blank_page(height + 38 + _LINE * max(map(len, captions)))
     view = scaled(sheet.view, (height, width), smooth=True)
     for column, (tile, caption) in enumerate(zip(tiles, captions, strict=True)):
-        x = MARGIN + column * (_SIDE + _GAP)
+        x = MARGIN + column * (side + _GAP)
         heat = not tile.signed
         if sheet.raw:
             page[:height, x : x + width] = colorize(scaled(tile.values, (height, width)), tile.limit, heat=heat)
         else:
             page[:height, x : x + width] = overlay(tile.values, tile.limit, view, heat=heat)
         cv2.rectangle(page, (x, 0), (x + width - 1, height - 1), RULE, 1)
-        draw_text(page, fit(tile.lines[0], _SIDE, BODY), x, height + 18, BODY)
+        draw_text(page, fit(tile.lines[0], side, BODY), x, height + 18, BODY)
         for index, line in enumerate(caption):
             draw_text(page, line, x, height + 34 + _LINE * index, TINY)
     return page
 
 
-def _fitted(view: Picture) -> tuple[int, int]:
-    """(height, width) of the view inside a tile's square."""
+def _fitted(view: Picture, side: int) -> tuple[int, int]:
+    """(height, width) of the view inside a square."""
     h, w = view.shape[:2]
-    scale = _SIDE / max(h, w)
+    scale = side / max(h, w)
     return max(1, round(h * scale)), max(1, round(w * scale))
