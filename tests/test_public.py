@@ -23,6 +23,7 @@ PUBLIC = [
     "layer_table",
     "load_model",
     "read_image",
+    "run_demo",
     "visualize_kernels",
     "wrap_model",
 ]

@@ -15,6 +15,7 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from viztool.attribution import attribute
     from viztool.cam import class_activation_map
+    from viztool.demos import run_demo
     from viztool.errors import ViztoolError
     from viztool.faithfulness import evaluate_heatmap
     from viztool.features import FeatureMaps, feature_maps
@@ -39,6 +40,7 @@ _HOMES = {
     "layer_table": "viztool.inspect",
     "load_model": "viztool.models",
     "read_image": "viztool.images",
+    "run_demo": "viztool.demos",
     "visualize_kernels": "viztool.kernels",
     "wrap_model": "viztool.models",
 }
@@ -58,6 +60,7 @@ __all__ = [
     "layer_table",
     "load_model",
     "read_image",
+    "run_demo",
     "visualize_kernels",
     "wrap_model",
 ]

@@ -7,6 +7,7 @@ import click
 import viztool
 from viztool.cli.attribute import attribute
 from viztool.cli.cam import cam
+from viztool.cli.demo import demo
 from viztool.cli.evaluate import evaluate
 from viztool.cli.features import features
 from viztool.cli.gallery import gallery
@@ -26,9 +27,10 @@ def main() -> None:
     viztool features photo.jpg -m resnet50     the same for another network
     viztool cam photo.jpg --target "tiger cat"  where the evidence for a class is
     viztool attribute photo.jpg                which pixels speak for it, and which against
+    viztool demo checkerboard                  a textbook claim, drawn and tested
     viztool layers -m resnet50                 the layers, their shapes and receptive fields
     """  # noqa: D301 (click's own mark for lines that stay as they are)
 
 
-for _command in (features, cam, attribute, evaluate, layers, models, gallery):
+for _command in (features, cam, attribute, evaluate, demo, layers, models, gallery):
     main.add_command(_command)

@@ -1,0 +1,190 @@
+"""`viztool demo`: the claims of the textbooks, drawn and tested."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from viztool.cli.batch import STDIN, Batch, output_options, refuse_existing
+from viztool.cli.errors import reported
+from viztool.cli.options import load, model_options
+from viztool.cli.progress import progress
+
+if TYPE_CHECKING:
+    from viztool.demos import Demo, DemoResult
+    from viztool.models.model import Model
+
+_OWN = ("kernel", "ksize", "border", "stride", "padding", "dilation", "transposed", "size")
+"""The options of single demos; --size is also a network's."""
+
+
+def complete_demo(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    from viztool.demos import demos
+
+    return [name for name in demos() if name.startswith(incomplete)]
+
+
+@click.command()
+@click.argument("name", required=False, metavar="[NAME]", shell_complete=complete_demo)
+@click.argument("paths", nargs=-1, metavar="[PHOTO]...")
+@click.option("--all", "every", is_flag=True, help="Every demo, into the folder of -o.")
+@click.option("--kernel", metavar="ROWS|FILE|N", help='sobel: "1 0 -1; 2 0 -2; 1 0 -1". Others: its side.')
+@click.option("--ksize", type=int, metavar="N", help="sobel: -1 (Scharr), 1, 3, 5 or 7.")
+@click.option("--border", metavar="NAME", help="sobel: reflect-101, reflect, replicate or constant, as in OpenCV.")
+@click.option("--stride", type=int, metavar="N", help="convolution, checkerboard.")
+@click.option("--padding", type=int, metavar="N", help="convolution.")
+@click.option("--dilation", type=int, metavar="N", help="convolution.")
+@click.option("--transposed", is_flag=True, default=None, help="convolution: the transposed one.")
+@model_options
+@output_options
+@reported
+def demo(name: str | None, paths: tuple[str, ...], every: bool, **options: Any) -> None:
+    """Show a textbook claim on a photo: what it says, what is true of it, and where it fails.
+
+    \b
+    viztool demo                       list the demos, their claims and verdicts
+    viztool demo checkerboard          draw one, on a photo that comes with viztool's dependencies
+    viztool demo sobel cat.jpg         draw it on yours: cat_sobel.png
+    viztool demo checkerboard -m NET   ask the question of your network
+    viztool demo --all -o demos/       draw all
+
+    A demo checks every number that it claims, and fails if one is wrong.
+    """  # noqa: D301 (click's own mark for lines that stay as they are)
+    own = {key: options.pop(key) for key in _OWN}
+    own = {key: value for key, value in own.items() if value is not None}
+    size = own.pop("size", None)
+    batch = Batch(options.pop("as_json"), options.pop("quiet"), options.pop("open_it"))
+    if name is None and not every:
+        _list(batch)
+        return
+    if every and name is not None:
+        paths, name = (name, *paths), None
+    _draw(batch, name, paths, own, size, options)
+    batch.finish("demo")
+
+
+# What --size says of a network, N or H,W, and of the convolution that is drawn, HxW.
+demo.params = [
+    click.Option(["--size"], metavar="N|HxW", help="convolution: of its input. Else side of the network's input.")
+    if param.name == "size"
+    else param
+    for param in demo.params
+]
+
+
+def _list(batch: Batch) -> None:
+    from viztool.demos import CLAIMS, demos, network_demos
+
+    if batch.as_json:
+        click.echo(json.dumps({number: vars(claim) for number, claim in CLAIMS.items()}, indent=2, ensure_ascii=False))
+        return
+    for one in demos().values():
+        asks = "  (also of a network: -m)" if one.name in network_demos() else ""
+        click.echo(f"{one.name}{asks}")
+        for number in one.claims:
+            click.echo(f"  {number:2d} {CLAIMS[number].verdict:11s} {CLAIMS[number].sentence}")
+
+
+def _draw(
+    batch: Batch, name: str | None, paths: Sequence[str], own: dict[str, Any], size: str | None, options: dict[str, Any]
+) -> None:
+    # Read when torch is imported: threads that wait without sleeping make many small steps many times slower on a
+    # busy machine.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    from viztool.demos import demos, run_demo
+    from viztool.demos.registry import find
+
+    output, force, npz, verbose = (options.pop(key) for key in ("output", "force", "npz", "verbose"))
+    if npz:
+        raise click.UsageError("a demo has no raw maps; its numbers come with --json")
+    seed = options["seed"]
+    todo = list(demos().values()) if name is None else [find(name)]
+    if len(todo) > 1:
+        own = {}
+    elif "size" in todo[0].options and size is not None:
+        own["size"] = size
+    given = {key: _as_taken(todo[0], key, value) for key, value in own.items()}
+    photos = _photos(paths)
+    model = _model(options, size)
+    sources = [source for source, _ in photos]
+    groups: list[tuple[str, Any]]
+    if model is not None:
+        groups = [(sources[0] if len(sources) == 1 else "", slice(None))]
+    else:
+        groups = [(source, slice(at, at + 1)) for at, source in enumerate(sources)] or [("", slice(None))]
+    jobs = [(one, source, part) for one in todo for source, part in groups]
+    targets = _targets(jobs, output)
+    for (one, source, part), target in progress(list(zip(jobs, targets, strict=True)), quiet=batch.quiet, what="demos"):
+        with batch.attempt(f"{one.name} {source}".strip()):
+            refuse_existing(target, force)
+            chosen = photos[part]
+            result: DemoResult = run_demo(
+                one.name,
+                [photo for _, photo in chosen] or None,
+                model=model,
+                seed=seed,
+                source=[shown for shown, _ in chosen] or "photo",
+                **given,
+            )
+            batch.wrote(result.numbers, result.save(target, force=force))
+            if verbose:
+                click.echo(result.in_words, err=True)
+
+
+def _targets(jobs: Sequence[tuple[Demo, str, Any]], output: str | None) -> list[Path]:
+    """One file for each: cat_sobel.png, or sobel.png without a photo of one's own."""
+    if output is not None and len(jobs) == 1 and Path(output).suffix and not Path(output).is_dir():
+        return [Path(output)]
+    if output is not None and Path(output).suffix and not Path(output).is_dir():
+        raise click.UsageError(f"{len(jobs)} pictures cannot go into the one file {output}; give a folder with -o")
+    folder = Path(output or ".")
+    targets: list[Path] = []
+    for one, source, _ in jobs:
+        stem = f"{Path(source).stem}_{one.name}" if source else one.name
+        suffix = ".gif" if one.moves else ".png"
+        names = (f"{stem}{count}{suffix}" for count in ["", *(f"-{n}" for n in range(2, len(jobs) + 2))])
+        targets.append(next(folder / name for name in names if folder / name not in targets))
+    return targets
+
+
+def _photos(paths: Sequence[str]) -> list[tuple[str, Any]]:
+    """What each photo is called, and the photo."""
+    from viztool.images import find_images, read_image
+
+    photos = []
+    for path in find_images(paths):
+        is_stdin = str(path) == STDIN
+        photos.append(("stdin" if is_stdin else path.name, read_image(sys.stdin.buffer if is_stdin else path)))
+    return photos
+
+
+def _model(options: dict[str, Any], size: str | None) -> Model | None:
+    """The network of -m, or None if there is none to ask."""
+    if options["model"] is None:
+        return None
+    sides: tuple[int, ...] | None = None
+    if size is not None:
+        if not re.fullmatch(r"\d+([,x×]\d+)?", size):
+            raise click.BadParameter(f"{size!r} is not a side N, nor a height and a width H,W", param_hint="--size")
+        sides = tuple(int(part) for part in re.split("[,x×]", size))
+    options["size"] = None if sides is None else sides[0] if len(sides) == 1 else sides
+    return load(options)
+
+
+def _as_taken(one: Demo, name: str, value: Any) -> Any:
+    """A whole number where the demo takes one; the demo itself refuses what it does not have."""
+    from viztool.demos import DemoError
+
+    if name == "kernel" and isinstance(one.options.get(name), int):
+        try:
+            return int(value)
+        except ValueError:
+            raise DemoError(f"--kernel of {one.name} is a whole number, the kernel's side, not {value!r}") from None
+    return value

@@ -1,0 +1,9 @@
+"""One file for each question that a demo has to a network. A new file is found by being here."""
+
+from __future__ import annotations
+
+import pkgutil
+from importlib import import_module
+
+for _module in pkgutil.iter_modules(__path__):
+    import_module(f"{__name__}.{_module.name}")

@@ -1,0 +1,67 @@
+"""A demo that was told: its sheet, its numbers, the claims and their verdicts."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+
+import viztool
+from viztool.demos.claims import Claim
+from viztool.demos.story import Story, plain
+from viztool.render.colormaps import Picture
+from viztool.render.demo_sheet import DemoSheet, Stated, demo_sheet
+from viztool.results import Result
+
+
+@dataclass(frozen=True, eq=False)
+class DemoResult(Result):
+    """One demo on one photo, or asked of one network. subject: what it was told of, in words."""
+
+    name: str
+    title: str
+    subject: str
+    claims: tuple[Claim, ...]
+    story: Story
+    photo: Picture | None
+    seed: int
+
+    def picture(self) -> Picture:
+        """The sheet: uint8 (H, 1340, 3) RGB."""
+        return demo_sheet(
+            DemoSheet(
+                title=self.title,
+                subtitle=self.subject,
+                photo=self.photo if self.story.photo is None else self.story.photo,
+                claims=[Stated(claim.sentence, claim.verdict, claim.condition) for claim in self.claims],
+                notes=self.story.notes,
+                bands=self.story.bands,
+                footer=f"viztool {viztool.__version__} · torch {torch.__version__} · viztool demo {self.name} · "
+                f"seed {self.seed} · {len(self.story.checks)} checks passed when this was drawn",
+            )
+        )
+
+    @property
+    def numbers(self) -> dict[str, Any]:
+        """Every figure that is drawn or claimed, and every check that it passed, ready for JSON."""
+        return {
+            "demo": self.name,
+            "title": self.title,
+            "subject": self.subject,
+            "seed": self.seed,
+            "claims": [asdict(claim) for claim in self.claims],
+            **plain(self.story.numbers),
+            "checks": plain(self.story.checks),
+            "versions": {"viztool": viztool.__version__, "torch": torch.__version__},
+        }
+
+    @property
+    def in_words(self) -> str:
+        """Each claim with its verdict."""
+        return "; ".join(f"{claim.sentence} ({claim.verdict})" for claim in self.claims)
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """All that stands on the bands of the sheet."""
+        return tuple(word for band in self.story.bands for word in band.words)

@@ -1,0 +1,337 @@
+"""Panels of a demo: pictures, grids of numbers, products, bars, tables, words, each with its caption."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from viztool.render.colormaps import Picture, colorize
+from viztool.render.parts import LINE, MARGIN, WIDTH
+from viztool.render.scaling import scaled
+from viztool.render.text import BODY, GREY, INK, RULE, SMALL, TINY, Color, Style, draw_text, fit, text_width, wrap
+
+LEGEND = 252
+"""The column of words at the left of each band, as on a contact sheet."""
+ROOM = WIDTH - 2 * MARGIN - LEGEND
+"""What the panels of a band have beside it, in pixels."""
+GAP = 16
+GOOD: Color = (38, 121, 84)
+BAD: Color = (178, 34, 52)
+
+_TALLEST = 1.25  # height : width of a picture at most
+_TINY_LINE = 15
+_FAINT = 1.7  # a cell's colour is that of a value this much smaller: a number stands on it
+_BAR_ROW = 24
+_TABLE_ROW = 24
+
+Array = npt.NDArray[np.float64]
+
+
+class Panel(Protocol):
+    """Something to draw. words: all that stands on it."""
+
+    def draw(self) -> Picture: ...
+
+    @property
+    def words(self) -> tuple[str, ...]: ...
+
+
+def width_of(across: int) -> int:
+    """Width of a panel of which this many stand beside one another."""
+    return (ROOM - (across - 1) * GAP) // across
+
+
+@dataclass(frozen=True)
+class Shot:
+    """A picture (h, w, 3). Small ones are enlarged by whole numbers: a pixel stays a plain square."""
+
+    picture: Picture
+    name: str
+    lines: Sequence[str] = ()
+    across: int = 5
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        return (self.name, *self.lines)
+
+    def draw(self) -> Picture:
+        width = width_of(self.across)
+        h, w = self.picture.shape[:2]
+        scale = min(width / w, _TALLEST * width / h)
+        size = max(1, round(h * scale)), max(1, round(w * scale))
+        picture = scaled(self.picture, size, smooth=min(h, w) > width)
+        cv2.rectangle(picture, (0, 0), (size[1] - 1, size[0] - 1), RULE, 1)
+        return captioned(picture, self.name, self.lines, width)
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A matrix of numbers in cells. limit: the value of the darkest colour. marked: cells (row, column) in a frame.
+
+    form: how a number is written; "" leaves the cells without.
+    """
+
+    values: npt.NDArray[np.generic]
+    name: str = ""
+    lines: Sequence[str] = ()
+    form: str = "g"
+    limit: float | None = None
+    cell: int = 34
+    marked: Sequence[tuple[int, int]] = ()
+    width: int | None = None
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        numbers = (number(float(value), self.form) for value in self.values.ravel()) if self.form else ()
+        return (self.name, *self.lines, *numbers)
+
+    def draw(self) -> Picture:
+        grid = self.draw_cells()
+        caption = max(
+            grid.shape[1], text_width(self.name, BODY), *(text_width(line, TINY) for line in (*self.lines,)), 0
+        )
+        return captioned(grid, self.name, self.lines, self.width or min(caption, max(grid.shape[1], 240)))
+
+    def draw_cells(self) -> Picture:
+        """The cells alone."""
+        values = np.asarray(self.values, np.float32)
+        limit = float(np.abs(values).max(initial=0.0)) if self.limit is None else self.limit
+        faint = _FAINT if self.form else 1.0
+        cells = colorize(scaled(values, (values.shape[0] * self.cell, values.shape[1] * self.cell)), limit * faint)
+        for row in range(values.shape[0] + 1):
+            cv2.line(cells, (0, row * self.cell), (cells.shape[1] - 1, row * self.cell), RULE, 1)
+        for column in range(values.shape[1] + 1):
+            cv2.line(cells, (column * self.cell, 0), (column * self.cell, cells.shape[0] - 1), RULE, 1)
+        cells[-1], cells[:, -1] = RULE, RULE
+        if self.form:
+            self._write(cells, values)
+        for row, column in self.marked:
+            corner = (column * self.cell + 1, row * self.cell + 1)
+            cv2.rectangle(cells, corner, ((column + 1) * self.cell - 1, (row + 1) * self.cell - 1), INK, 2)
+        return cells
+
+    def _write(self, cells: Picture, values: npt.NDArray[np.float32]) -> None:
+        texts = [[number(float(value), self.form) for value in row] for row in np.asarray(self.values)]
+        style = next(
+            (Style(size) for size in (14, 13, 12, 11, 10, 9) if _widest(texts, Style(size)) <= self.cell - 4), Style(8)
+        )
+        for row, line in enumerate(texts):
+            for column, text in enumerate(line):
+                middle = column * self.cell + self.cell // 2
+                draw_text(cells, text, middle, row * self.cell + self.cell // 2 + style.size // 2 - 1, style, "center")
+
+
+@dataclass(frozen=True)
+class Equation:
+    """Grids with signs between them: patch × kernel = products, their sum. parts: grids and words in turn."""
+
+    parts: Sequence[Grid | str]
+    name: str = ""
+    lines: Sequence[str] = ()
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        parts = (word for part in self.parts for word in ((part,) if isinstance(part, str) else part.words))
+        return (self.name, *self.lines, *parts)
+
+    def draw(self) -> Picture:
+        style = Style(18)
+        pieces = [_sign(part, style) if isinstance(part, str) else _part(part) for part in self.parts]
+        height = max(piece.shape[0] for piece, _ in pieces)
+        middle = max(centre for _, centre in pieces)
+        height = max(height, *(piece.shape[0] + middle - centre for piece, centre in pieces))
+        page = np.full((height, sum(piece.shape[1] + 10 for piece, _ in pieces) - 10, 3), 255, np.uint8)
+        x = 0
+        for piece, centre in pieces:
+            page[middle - centre : middle - centre + piece.shape[0], x : x + piece.shape[1]] = piece
+            x += piece.shape[1] + 10
+        return captioned(page, self.name, self.lines, max(page.shape[1], 180))
+
+
+def _part(grid: Grid) -> tuple[Picture, int]:
+    """A grid with its caption, and where its cells' middle is."""
+    cells = grid.draw_cells()
+    width = max(cells.shape[1], min(text_width(grid.name, BODY), 200))
+    return captioned(cells, grid.name, grid.lines, width), cells.shape[0] // 2
+
+
+def _sign(text: str, style: Style) -> tuple[Picture, int]:
+    picture = np.full((26, text_width(text, style) + 2, 3), 255, np.uint8)
+    draw_text(picture, text, 1, 19, style)
+    return picture, 13
+
+
+@dataclass(frozen=True)
+class Bar:
+    """value: in the unit of its panel. text: what stands at its end."""
+
+    label: str
+    value: float
+    text: str
+    color: Color = (122, 152, 186)
+
+
+@dataclass(frozen=True)
+class Bars:
+    """Bars from zero to the right, one below another."""
+
+    rows: Sequence[Bar]
+    name: str
+    lines: Sequence[str] = ()
+    across: int = 2
+    top: float | None = None
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        return (self.name, *self.lines, *(word for row in self.rows for word in (row.label, row.text)))
+
+    def draw(self) -> Picture:
+        width = width_of(self.across)
+        page = np.full((_BAR_ROW * len(self.rows) + 4, width, 3), 255, np.uint8)
+        left = min(max(text_width(row.label, SMALL) for row in self.rows) + 14, round(0.5 * width))
+        room = width - left - max(text_width(row.text, SMALL) for row in self.rows) - 10
+        top = self.top if self.top is not None else max(max(row.value for row in self.rows), 1e-12)
+        for index, row in enumerate(self.rows):
+            y = index * _BAR_ROW
+            draw_text(page, fit(row.label, left - 10, SMALL), 0, y + 17, SMALL.with_color(INK))
+            length = round(room * min(max(row.value / top, 0.0), 1.0))
+            cv2.rectangle(page, (left, y + 6), (left + room, y + 18), (240, 242, 244), -1)
+            if length:
+                cv2.rectangle(page, (left, y + 6), (left + length, y + 18), row.color, -1)
+            draw_text(page, row.text, left + room + 8, y + 17, SMALL.with_color(INK))
+        return captioned(page, self.name, self.lines, width)
+
+
+@dataclass(frozen=True)
+class Table:
+    """rows: of cells, the first of them headings. colors: of cells (row, column) that matter."""
+
+    rows: Sequence[Sequence[str]]
+    name: str = ""
+    lines: Sequence[str] = ()
+    colors: tuple[tuple[int, int, Color], ...] = ()
+    width: int | None = None
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        return (self.name, *self.lines, *(cell for row in self.rows for cell in row))
+
+    def draw(self) -> Picture:
+        columns = [[row[at] for row in self.rows] for at in range(len(self.rows[0]))]
+        wide = [max(text_width(cell, BODY) for cell in column) for column in columns]
+        gap = 26
+        natural = sum(wide) + gap * (len(wide) - 1)
+        width = max(natural, self.width or 0)
+        if self.width and len(wide) > 1:
+            gap = min(gap + (width - natural) // (len(wide) - 1), 60)
+        page = np.full((_TABLE_ROW * len(self.rows) + 8, width, 3), 255, np.uint8)
+        right = sum(wide) + gap * (len(wide) - 1)
+        cv2.line(page, (0, _TABLE_ROW - 2), (right - 1, _TABLE_ROW - 2), RULE, 1)
+        colors = {(row, column): color for row, column, color in self.colors}
+        for index, row in enumerate(self.rows):
+            x, baseline = 0, index * _TABLE_ROW + 15 + (3 if index else 0)
+            for column, cell in enumerate(row):
+                style = SMALL if index == 0 else BODY
+                if (index, column) in colors:
+                    style = Style(14, 600, colors[index, column])
+                end = x + wide[column] if column else x
+                draw_text(page, cell, end, baseline, style, "right" if column else "left")
+                x += wide[column] + gap
+        return captioned(page, self.name, self.lines, width)
+
+
+@dataclass(frozen=True)
+class Words:
+    """Paragraphs."""
+
+    paragraphs: Sequence[str]
+    across: int = 2
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        return tuple(self.paragraphs)
+
+    def draw(self) -> Picture:
+        width = width_of(self.across)
+        style = BODY
+        blocks = [wrap(paragraph, width, style) for paragraph in self.paragraphs]
+        page = np.full((sum(21 * len(block) + 9 for block in blocks) + 4, width, 3), 255, np.uint8)
+        y = 14
+        for block in blocks:
+            for line in block:
+                draw_text(page, line, 0, y, style)
+                y += 21
+            y += 9
+        return page
+
+
+def captioned(picture: Picture, name: str, lines: Sequence[str], width: int) -> Picture:
+    """The picture with its name and small lines below it, on a page of that width."""
+    width = max(width, picture.shape[1])
+    names = wrap(name, width, BODY)
+    small = [part for line in lines for part in wrap(line, width, TINY)]
+    below = (8 + 18 * len(names) if names else 4) + _TINY_LINE * len(small)
+    page = np.full((picture.shape[0] + below, width, 3), 255, np.uint8)
+    page[: picture.shape[0], : picture.shape[1]] = picture
+    y = picture.shape[0] + 19
+    for line in names:
+        draw_text(page, line, 0, y, BODY)
+        y += 18
+    y -= 3 if names else 4
+    for line in small:
+        draw_text(page, line, 0, y, TINY)
+        y += _TINY_LINE
+    return page
+
+
+def number(value: float, form: str = "g") -> str:
+    """A number as it is written: a true minus, and no "-0"."""
+    text = format(value, form)
+    if text.startswith("-") and not text.strip("-0."):
+        text = text[1:]
+    return text.replace("-", "−")
+
+
+def grey_picture(values: npt.NDArray[np.generic], low: float, high: float) -> Picture:
+    """(h, w) numbers as greys, black at `low` and below, white at `high` and above: uint8 (h, w, 3)."""
+    share = (np.asarray(values, np.float64) - low) / max(high - low, 1e-12)
+    return np.repeat(np.rint(255 * np.clip(share, 0, 1)).astype(np.uint8)[..., None], 3, 2)
+
+
+def signed_picture(values: npt.NDArray[np.generic], limit: float | None = None) -> Picture:
+    """(h, w) numbers in the colours of feature maps, white at zero: uint8 (h, w, 3)."""
+    plain = np.asarray(values, np.float32)
+    return colorize(plain, float(np.abs(plain).max(initial=0.0)) if limit is None else limit)
+
+
+def _widest(texts: Sequence[Sequence[str]], style: Style) -> int:
+    return max(text_width(text, style) for line in texts for text in line)
+
+
+__all__ = [
+    "BAD",
+    "GAP",
+    "GOOD",
+    "GREY",
+    "LEGEND",
+    "LINE",
+    "ROOM",
+    "Bar",
+    "Bars",
+    "Equation",
+    "Grid",
+    "Panel",
+    "Shot",
+    "Table",
+    "Words",
+    "captioned",
+    "grey_picture",
+    "number",
+    "signed_picture",
+    "width_of",
+]
