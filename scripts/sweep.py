@@ -1,6 +1,6 @@
-"""Run every network of torchvision, with random weights, through capture, layer_table and feature_maps.
+"""Run every network of torchvision, with random weights, through capture, layer_table, feature_maps and Grad-CAM.
 
-    python scripts/sweep.py [--only PATTERN] [--timm]
+    python scripts/sweep.py [--only PATTERN] [--timm] [--check NAME]
 
 Capture is judged by plain forward hooks in a forward of their own: each output is hashed at once, before a
 later layer can write into it, and the capture of a second forward must have the same bits.
@@ -15,7 +15,7 @@ import os
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import chain, zip_longest
@@ -27,6 +27,7 @@ os.environ["OMP_WAIT_POLICY"] = "PASSIVE"  # before torch is imported: threads t
 import click
 import numpy as np
 import torch
+from _cam_check import check_cam
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -52,7 +53,9 @@ BOXES = 32
 SMALL = ("atto", "femto", "pico", "nano", "xxs", "xxt", "xs", "xtiny", "mini", "tiny", "micro", "small", "_s")
 """How timm calls its small networks, the smallest first."""
 
-LINE = "{:<36} {:>11} {:>6} {:>7} {:>5}  {:<6} {:<10} {:>7}"
+CHECKS = ("capture", "layer_table", "feature_maps", "gradcam")
+
+LINE = "{:<36} {:>11} {:>6} {:>7} {:>5}  {:<6} {:<10} {:>7}  {}"
 
 Fingerprint = tuple[bytes, ...]
 
@@ -68,7 +71,10 @@ class Truth:
 
 @dataclass
 class Report:
-    """One network: what was compared, and what was not as it must be. maps: "ok", or why there are none."""
+    """One network: what was compared, and what was not as it must be.
+
+    maps: "ok", or why there are none. cam: the layer that Grad-CAM chose by itself.
+    """
 
     entry: Entry
     input: str = ""
@@ -77,6 +83,7 @@ class Report:
     wrong: int = 0
     table: str = ""
     maps: str = ""
+    cam: str = ""
     seconds: float = 0.0
     failures: list[str] = field(default_factory=list)
 
@@ -90,8 +97,8 @@ class Report:
             self.failures.append(f"{what}: {'' if isinstance(error, AssertionError) else type(error).__name__} {text}")
 
 
-def sweep(entry: Entry, photo: Picture) -> Report:
-    """Put one network through everything."""
+def sweep(entry: Entry, photo: Picture, checks: Collection[str]) -> Report:
+    """Put one network through these of the checks."""
     report = Report(entry)
     start = time.perf_counter()
     torch.manual_seed(0)
@@ -101,21 +108,33 @@ def sweep(entry: Entry, photo: Picture) -> Report:
         report.input = " × ".join(str(side) for side in x.shape[2:])
         plain_forward(model.net, x, grad=False)  # some networks keep a table of positions from their first forward
         before = state(model.net)
-        # Attention has a kernel of its own where there is no grad, so each way has its own truth.
-        for grad in (True, False):
-            with report.check("capture with grad" if grad else "capture"):
-                truth = plain_forward(model.net, x, grad=grad)
-                report.layers = len(truth.calls)
-                check_capture(report, model.net, x, truth, grad=grad)
-        with report.check("layer_table"):
-            check_table(model, x, truth)
-            report.table = "ok"
-        with report.check("feature_maps"):
-            report.maps = check_maps(model, photo, x, truth)
+        if {"capture", "layer_table", "feature_maps"} & set(checks):
+            sweep_layers(report, model, photo, x, checks)
+        if "gradcam" in checks and entry.task == "classification":
+            with report.check("gradcam"):
+                report.cam = check_cam(model, x)
         if state(model.net) != before:
             report.failures.append("the network is not as it was")
     report.seconds = time.perf_counter() - start
     return report
+
+
+def sweep_layers(report: Report, model: Model, photo: Picture, x: Tensor, checks: Collection[str]) -> None:
+    """What the layers put out, in all its forms."""
+    # Attention has a kernel of its own where there is no grad, so each way has its own truth.
+    for grad in (True, False):
+        with report.check("capture with grad" if grad else "capture"):
+            truth = plain_forward(model.net, x, grad=grad)
+            report.layers = len(truth.calls)
+            if "capture" in checks:
+                check_capture(report, model.net, x, truth, grad=grad)
+    if "layer_table" in checks:
+        with report.check("layer_table"):
+            check_table(model, x, truth)
+            report.table = "ok"
+    if "feature_maps" in checks:
+        with report.check("feature_maps"):
+            report.maps = check_maps(model, photo, x, truth)
 
 
 def load(entry: Entry) -> Model:
@@ -127,7 +146,16 @@ def load(entry: Entry) -> Model:
             net.transform.min_size, net.transform.max_size = (DETECTION_SIDES[0],), DETECTION_SIDES[1]
         if hasattr(net, "rpn"):
             net.rpn._post_nms_top_n["testing"] = net.roi_heads.detections_per_img = BOXES
+    wake(model.net)
     return model
+
+
+@torch.no_grad()
+def wake(net: nn.Module) -> None:
+    """Give weights that begin as zeros, such as heads, a little: nothing depends on what is before them."""
+    for parameter in net.parameters():
+        if parameter.dim() > 1 and not parameter.any():
+            nn.init.normal_(parameter, std=0.02)
 
 
 def state(net: nn.Module) -> list[Any]:
@@ -284,17 +312,18 @@ def small_timm() -> list[Entry]:
 @click.command()
 @click.option("--only", default="*", metavar="PATTERN", help="Networks whose name holds this, or fits this glob.")
 @click.option("--timm", "families", is_flag=True, help="One small network of each of timm's families instead.")
-def main(only: str, families: bool) -> None:
-    """Run networks with random weights through capture, layer_table and feature_maps."""
+@click.option("--check", "checks", multiple=True, type=click.Choice(CHECKS), help="Only this. Repeatable.")
+def main(only: str, families: bool, checks: tuple[str, ...]) -> None:
+    """Run networks with random weights through capture, layer_table, feature_maps and Grad-CAM."""
     known = small_timm() if families else [entry for entry in entries().values() if entry.source == "torchvision"]
     chosen = [entry for entry in known if fnmatch.fnmatch(entry.name, only if "*" in only else f"*{only}*")]
     if not chosen:
         raise click.UsageError(f"no network fits {only!r}")
     photo = viztool.read_image(PHOTO)
-    click.echo(LINE.format("network", "input", "layers", "tensors", "wrong", "table", "maps", "seconds"))
+    click.echo(LINE.format("network", "input", "layers", "tensors", "wrong", "table", "maps", "seconds", "Grad-CAM at"))
     reports = []
     for entry in chosen:
-        report = sweep(entry, photo)
+        report = sweep(entry, photo, checks or CHECKS)
         gc.collect()  # graphs and hooks hold one another; the next network needs the room
         reports.append(report)
         click.echo(as_line(report))
@@ -312,9 +341,10 @@ def as_line(report: Report) -> str:
         report.layers,
         report.tensors,
         report.wrong,
-        report.table or "FAILED",
-        maps or "FAILED",
+        report.table or "—",
+        maps or "—",
         f"{report.seconds:.1f}",
+        report.cam,
     )
     return f"{line}  {why}".rstrip()
 
@@ -329,7 +359,8 @@ def summary(reports: list[Report]) -> str:
             "passed: " + ", ".join(f"{passed[task]} of {count} {task}" for task, count in total.items()),
             f"compared: {sum(report.tensors for report in reports):,} tensors, of which wrong: "
             f"{sum(report.wrong for report in reports)}",
-            f"feature maps: {drawn} drawn, {without} without 2D maps, {len(reports) - drawn - without} failed",
+            f"feature maps: {drawn} drawn, {without} without 2D maps",
+            f"Grad-CAM: {sum(bool(report.cam) for report in reports)} as plain autograd has it",
         ]
     )
 

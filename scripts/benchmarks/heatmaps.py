@@ -168,14 +168,14 @@ def ablation_cam(_: ExitStack) -> Contest:
     )
 
 
-@row("Score-CAM, resnet18, layer4", PYTORCH_GRAD_CAM, figure="gain", mark=1.7, pairs=2)
+@row("Score-CAM, resnet18, layer4; CPU time", PYTORCH_GRAD_CAM, figure="gain", mark=1.7, pairs=2)
 def score_cam(_: ExitStack) -> Contest:
-    return Contest(ours("scorecam", "resnet18", 1, "layer4"), pytorch_grad_cam_of("ScoreCAM", "layer4"))
+    return Contest(ours("scorecam", "resnet18", 1, "layer4"), pytorch_grad_cam_of("ScoreCAM", "layer4"), cpu_seconds)
 
 
-@row("Score-CAM, resnet18, layer4", TORCHCAM, figure="gain", mark=1.7, pairs=2)
+@row("Score-CAM, resnet18, layer4; CPU time", TORCHCAM, figure="gain", mark=1.7, pairs=2)
 def score_cam_beside_torchcam(_: ExitStack) -> Contest:
-    return Contest(ours("scorecam", "resnet18", 1, "layer4"), torchcam_score_cam())
+    return Contest(ours("scorecam", "resnet18", 1, "layer4"), torchcam_score_cam(), cpu_seconds)
 
 
 @row("Score-CAM, resnet18, layer4; peak memory", TORCHCAM, mark=1, pairs=1)
@@ -203,6 +203,18 @@ def eigen_cam(_: ExitStack) -> Contest:
     maps = torch.randn(1, 2048, 7, 7, generator=torch.Generator().manual_seed(0)).relu()
     array = maps.numpy()
     return Contest(lambda: first_component(maps), lambda: library.get_2d_projection(array))
+
+
+@row("FullGrad, resnet18", "forward, and backward to the input", mark=1.15, pairs=9)
+def full_grad_beside_its_floor(_: ExitStack) -> Contest:
+    net, x = network("resnet18", 1)
+    net = deepcopy(net).requires_grad_(False)
+
+    def least() -> None:
+        start = x.clone().requires_grad_()
+        torch.autograd.grad(net(start)[:, CLASS].sum(), start)
+
+    return Contest(ours("fullgrad", "resnet18", 1, None), least)
 
 
 @row("FullGrad, resnet18", PYTORCH_GRAD_CAM, figure="gain", mark=7, pairs=9)
