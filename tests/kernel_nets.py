@@ -45,3 +45,8 @@ def linear(channels: int = 3, side: int = 16) -> tuple[Model, Tensor]:
     torch.manual_seed(1)
     conv = nn.Conv2d(channels, 1, side, bias=False)
     return wrapped(nn.Sequential(conv), channels, side), conv.weight.detach()[0]
+
+
+def shared_net() -> nn.Module:
+    """For commands, which build a network by name."""
+    return shared().net

@@ -87,7 +87,7 @@ class KernelSheet(Result):
 
     network, weights, layer, kind: in words. chosen: how the units were picked. settings: of the ascent, ready for
     JSON. source: of the photos beside them, or "". notes: what else there is to say. rank: singular patterns in
-    place of slices, or None.
+    place of slices, or None. asked: all units that were to be drawn; an interrupted run has fewer.
     """
 
     network: str
@@ -101,6 +101,7 @@ class KernelSheet(Result):
     source: str = ""
     notes: tuple[str, ...] = ()
     rank: int | None = None
+    asked: tuple[int, ...] = ()
 
     def __len__(self) -> int:
         return len(self.kernels)
@@ -209,7 +210,8 @@ def _drawn_tile(drawn: Drawn, natural: Mapping[str, float]) -> Picked:
     activation = _short(numbers["activation"])
     ratio = numbers.get("to photos' max")
     first = f"activation {activation}" if ratio is None else f"{activation} = {ratio:.1f} × photos' max"
-    lines = [first, f"robust {_short(numbers['robustness'])} · high {_short(numbers['high frequencies'])}"]
+    robust = "" if numbers["robustness"] is None else f"robust {_short(numbers['robustness'])} · "
+    lines = [first, f"{robust}high {_short(numbers['high frequencies'])}"]
     if numbers.get("judged") is not None:
         lines.append(f"second network: {numbers['judged']:.0%}")
     if drawn.status:

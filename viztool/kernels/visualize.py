@@ -32,7 +32,7 @@ from viztool.kernels.objectives import OUTPUT, Objective, channel, logit
 from viztool.kernels.parameterizations import MACO, PARAMETERIZATIONS, Parameterization, Shape
 from viztool.kernels.photos import Kind, Photo, PhotoActivity, selectivity, watch_photos
 from viztool.kernels.result import Drawn, KernelPictures, KernelSheet
-from viztool.kernels.transforms import Transforms, crop, noise
+from viztool.kernels.transforms import Transforms, crop, noise, pad
 from viztool.kernels.weights import kernel_of
 from viztool.models.model import Model, wrap_model
 from viztool.models.outputs import class_name
@@ -43,6 +43,7 @@ from viztool.targets import resolve
 
 _CHOSEN = 8
 _NOISES = 64
+_TRANSFORMS = {"jitter": "shifts", "scale": "zooms", "rotate": "turns", "crop": "crops", "noise": "noise"}
 
 
 class Store(Protocol):
@@ -108,7 +109,7 @@ def visualize_kernels(
     sides = check_size(size)
     if (layer is None) == (targets is None):
         raise LayerError("name either a layer, or targets (classes)")
-    name = OUTPUT if layer is None else _one_layer(known, layer)
+    name = OUTPUT if layer is None else one_layer(known, layer)
     activity = None if photos is None else watch_photos(known, name, _photos(photos), keep=keep, seed=seed)
     units = (
         _classes(known, targets, sides)
@@ -149,10 +150,11 @@ def visualize_kernels(
         source="" if photos is None else str(photos) if isinstance(photos, str | Path) else f"{len(photos)} photos",
         notes=(
             f"Gradient ascent: {steps} steps at {sides[0]} × {sides[1]}, {kind.name}, "
-            f"{'small random shifts, zooms and turns' if settings.transforms.steps else 'no transforms'}.",
+            f"{_in_words(settings.transforms)}.",
             *notes,
         ),
         rank=rank,
+        asked=units.indices,
     )
 
 
@@ -173,11 +175,27 @@ def ascent_settings(
     return kind, Settings(steps, size, kind, usual if transforms is None else transforms, views=views)
 
 
-def _one_layer(model: Model, pattern: str) -> str:
+def _in_words(transforms: Transforms) -> str:
+    words = list(
+        dict.fromkeys(
+            _TRANSFORMS.get(type(step).__name__, repr(step)) for step in transforms.steps if not isinstance(step, pad)
+        )
+    )
+    return f"random {', '.join(words)}" if words else "no transforms"
+
+
+def one_layer(model: Model, pattern: str) -> str:
+    """The one layer that a pattern names. Raises LayerError if it names none, or several."""
     picked = select(named_layers(unwrap(model.net)), pattern)
     if len(picked) > 1:
         raise LayerError(f"{pattern!r} picks {len(picked)} layers, {picked[0]!r} and others; name one")
     return picked[0]
+
+
+def every_channel(model: Model, layer: str, size: int | tuple[int, int]) -> list[int]:
+    """The numbers of all channels of a layer."""
+    name = one_layer(model, layer)
+    return list(range(Stopped(model, [name], check_size(size), fold=False).widths[name]))
 
 
 def _photos(photos: str | Path | Sequence[Photo]) -> Sequence[Photo]:

@@ -1,0 +1,67 @@
+"""How pictures grow: a film of an ascent."""
+
+from __future__ import annotations
+
+import math
+from os import PathLike
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from viztool.errors import ViztoolError
+from viztool.images import atomic_write
+from viztool.kernels.loop import Progress
+from viztool.kernels.visualize import to_pixels
+from viztool.render.colormaps import Picture
+
+_MILLISECONDS = 90
+_LAST = 1500
+_GAP = 4
+
+
+class Growth:
+    """A callback for `visualize_kernels` and `maximize` that keeps some steps of the ascent.
+
+    frames: how many of each picture; they lie closer at the start, where most happens. every: keep one picture of
+    so many; 2 leaves out the negatives.
+    """
+
+    def __init__(self, steps: int, frames: int = 24, *, every: int = 1) -> None:
+        shares = np.linspace(0, 1, frames) ** 2
+        self._wanted = sorted({max(1, round(share * steps)) for share in shares})
+        self._every = every
+        self._films: dict[int, list[Picture]] = {}
+
+    def __call__(self, progress: Progress) -> None:
+        """Keep what the pictures look like, if this is such a step."""
+        if progress.step not in self._wanted:
+            return
+        for index, image in zip(progress.indices, progress.images(), strict=True):
+            if index % self._every == 0:
+                self._films.setdefault(index, []).append(to_pixels(image))
+
+    def frames(self) -> list[Picture]:
+        """All pictures side by side, as a film: (H, W, 3). One that ended early stays as it was at last."""
+        if not self._films:
+            raise ViztoolError("there is nothing to film: no picture was made in this run")
+        films = [self._films[index] for index in sorted(self._films)]
+        columns = math.ceil(math.sqrt(len(films) * 1.6))
+        h, w = films[0][0].shape[:2]
+        rows = math.ceil(len(films) / columns)
+        frames = []
+        for at in range(max(map(len, films))):
+            canvas = np.full((rows * (h + _GAP) - _GAP, columns * (w + _GAP) - _GAP, 3), 255, np.uint8)
+            for number, film in enumerate(films):
+                y, x = number // columns * (h + _GAP), number % columns * (w + _GAP)
+                canvas[y : y + h, x : x + w] = film[min(at, len(film) - 1)]
+            frames.append(canvas)
+        return frames
+
+    def save(self, path: str | PathLike[str], *, force: bool = True) -> Path:
+        """Write the film as an endless GIF, whole or not at all."""
+        first, *others = [Image.fromarray(frame).quantize(128) for frame in self.frames()]
+        durations = [_MILLISECONDS] * len(others) + [_LAST]
+        with atomic_write(path, force=force) as file:
+            first.save(file, "GIF", save_all=True, append_images=others, duration=durations, loop=0)
+        return Path(path)

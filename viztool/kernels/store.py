@@ -1,0 +1,80 @@
+"""Finished pictures of a run that may be interrupted, in a folder beside what it will write."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from viztool.hooks.naming import unwrap
+from viztool.images import atomic_write
+from viztool.kernels.loop import Optima
+from viztool.models.model import Model
+
+
+class FolderStore:
+    """Parts of a run in `folder`: those of another run, with other settings or weights, are thrown away.
+
+    settings: what the pictures depend on, ready for JSON.
+    """
+
+    def __init__(self, folder: Path, model: Model, settings: dict[str, Any]) -> None:
+        self.folder = folder
+        self._identity = {**settings, "model": model.name, "checksum": _checksum(model)}
+        if not self._is_of_this_run():
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def load(self, part: int) -> Optima | None:
+        """The optima of this part, or None if they are not there whole."""
+        path = self._path(part)
+        if not path.exists():
+            return None
+        with np.load(path, allow_pickle=False) as found:
+            return Optima(
+                torch.from_numpy(found["images"]),
+                torch.from_numpy(found["alpha"]),
+                torch.from_numpy(found["score"]),
+                tuple(found["steps"].tolist()),
+                tuple(found["status"].tolist()),
+            )
+
+    def save(self, part: int, optima: Optima) -> None:
+        """Write them, whole or not at all."""
+        if not self._is_of_this_run():
+            with atomic_write(self.folder / "run.json") as file:
+                file.write(json.dumps(self._identity).encode())
+        with atomic_write(self._path(part)) as file:
+            np.savez(
+                file,
+                images=optima.images.numpy(),
+                alpha=optima.alpha.numpy(),
+                score=optima.score.numpy(),
+                steps=np.array(optima.steps),
+                status=np.array(optima.status),
+            )
+
+    def discard(self) -> None:
+        """The run is whole: its parts are needed no more."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _path(self, part: int) -> Path:
+        return self.folder / f"{part:05d}.npz"
+
+    def _is_of_this_run(self) -> bool:
+        try:
+            found = json.loads((self.folder / "run.json").read_text())
+        except (OSError, ValueError):
+            return False
+        return bool(found == json.loads(json.dumps(self._identity)))
+
+
+def _checksum(model: Model) -> str:
+    digest = hashlib.sha256()
+    for tensor in unwrap(model.net).state_dict().values():
+        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
