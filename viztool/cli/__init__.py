@@ -8,9 +8,11 @@ import viztool
 from viztool.cli.attribute import attribute
 from viztool.cli.cam import cam
 from viztool.cli.demo import demo
+from viztool.cli.dream import dream
 from viztool.cli.evaluate import evaluate
 from viztool.cli.features import features
 from viztool.cli.gallery import gallery
+from viztool.cli.kernels import kernels
 from viztool.cli.layers import layers
 from viztool.cli.models import models
 
@@ -28,9 +30,10 @@ def main() -> None:
     viztool cam photo.jpg --target "tiger cat"  where the evidence for a class is
     viztool attribute photo.jpg                which pixels speak for it, and which against
     viztool demo checkerboard                  a textbook claim, drawn and tested
+    viztool kernels -l blocks.4                what its channels look for
     viztool layers -m resnet50                 the layers, their shapes and receptive fields
     """  # noqa: D301 (click's own mark for lines that stay as they are)
 
 
-for _command in (features, cam, attribute, evaluate, demo, layers, models, gallery):
+for _command in (features, cam, attribute, evaluate, demo, kernels, dream, layers, models, gallery):
     main.add_command(_command)

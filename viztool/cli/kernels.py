@@ -1,0 +1,216 @@
+"""`viztool kernels`: what the units of a layer look for."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from viztool.cli.batch import Batch, refuse_existing
+from viztool.cli.errors import reported
+from viztool.cli.options import complete_layer, load, model_options
+
+if TYPE_CHECKING:
+    from viztool.kernels import KernelSheet
+    from viztool.kernels.growth import Growth
+    from viztool.kernels.loop import Callback, Progress
+    from viztool.kernels.store import FolderStore
+    from viztool.models.model import Model
+
+_ALL = "all"
+
+
+def _channels(ctx: click.Context, param: click.Parameter, value: str | None) -> Any:
+    """Such as "0-7,12" as numbers; "all" as it is."""
+    if value is None or value.strip().lower() == _ALL:
+        return value and _ALL
+    found: list[int] = []
+    for part in value.split(","):
+        first, dash, last = part.strip().partition("-")
+        if not first.isdecimal() or (dash and not last.isdecimal()) or (dash and int(last) < int(first)):
+            raise click.BadParameter(f"{value!r} is not channels, such as 3, 0-7,12 or all")
+        found += range(int(first), int(last or first) + 1)
+    return list(dict.fromkeys(found))
+
+
+@click.command()
+@click.option(
+    "-l",
+    "--layer",
+    metavar="NAME",
+    shell_complete=complete_layer,
+    help="The layer whose channels are drawn; see `viztool layers`.",
+)
+@click.option(
+    "-c",
+    "--channels",
+    metavar="N|N-N,...|all",
+    callback=_channels,
+    help="Which channels. [default: the eight most selective]",
+)
+@click.option("--target", "targets", multiple=True, metavar="CLASS", help="Draw a class instead. Repeatable.")
+@click.option("--steps", type=click.IntRange(min=1), default=256, show_default=True, help="Of gradient ascent.")
+@click.option("--photos", metavar="FOLDER", type=click.Path(exists=True), help="Photos to set beside the pictures.")
+@click.option("--keep", type=click.IntRange(min=1), default=4, show_default=True, help="Photos of each channel.")
+@click.option("--spread", is_flag=True, help="Also the photos that excite it least, and random ones.")
+@click.option(
+    "--param",
+    "parameterization",
+    type=click.Choice(["fourier", "pixels", "maco", "laplacian", "cppn"]),
+    default="fourier",
+    show_default=True,
+    help="What pictures are made from.",
+)
+@click.option("--negative/--no-negative", default=None, help="Also draw the opposite. [default: of channels]")
+@click.option("--rank", type=click.IntRange(min=1), metavar="N", help="Draw so many singular patterns of the weights.")
+@click.option("--judge", metavar="NAME", help="A second network that says what it makes of each class's picture.")
+@click.option("--each", is_flag=True, help="Also write each picture by itself, into a folder beside the sheet.")
+@click.option("--alpha", is_flag=True, help="With --each: transparent where the ascent worked least.")
+@click.option("--gif", is_flag=True, help="Also write a film of how the pictures grow.")
+@model_options
+@click.option("-o", "--output", metavar="FILE", help="The file to write. [default: LAYER_kernels.png]")
+@click.option("--force", is_flag=True, help="Replace files that exist.")
+@click.option("--json", "as_json", is_flag=True, help="Print a manifest with every number, and nothing else.")
+@click.option("--open", "open_it", is_flag=True, help="Show the picture when it is done.")
+@click.option("--npz", is_flag=True, help="Also write the pictures as arrays.")
+@click.option("-q", "--quiet", is_flag=True, help="Print nothing but errors.")
+@click.option("-v", "--verbose", is_flag=True, help="Say more on stderr.")
+@reported
+def kernels(
+    layer: str | None,
+    channels: Any,
+    targets: tuple[str, ...],
+    output: str | None,
+    force: bool,
+    as_json: bool,
+    open_it: bool,
+    npz: bool,
+    quiet: bool,
+    verbose: bool,
+    each: bool,
+    alpha: bool,
+    gif: bool,
+    judge: str | None,
+    **options: Any,
+) -> None:
+    """Draw what the channels of a layer look for: their weights, the picture that excites each most, photos that do.
+
+    One sheet. --size is the side of the pictures (128 by default). A run that is interrupted goes on where it was
+    when it is called again.
+    """
+    if (layer is None) == (not targets):
+        raise click.UsageError("name a layer with -l, or classes with --target")
+    if alpha and not each:
+        raise click.UsageError("--alpha is of single pictures: add --each")
+    target = Path(output or f"{(layer or 'classes').replace('/', '_').replace('*', '_')}_kernels.png")
+    film = target.with_suffix(".gif")
+    for path in (target, *([film] if gif else []), *([target.with_suffix(".npz")] if npz else [])):
+        refuse_existing(path, force)
+    settings = {key: options.pop(key) for key in ("steps", "photos", "keep", "spread", "parameterization", "rank")}
+    settings |= {"negative": options.pop("negative"), "seed": options["seed"], "size": options.pop("size") or 128}
+    options["size"] = None
+    model = load(options)
+    second = None if judge is None else _judge(judge)
+    batch = Batch(as_json, quiet, open_it)
+    sheet, store, growth = _draw(model, layer, channels, targets, settings, second, target, gif, quiet)
+    written = [sheet.save(target, force=force)]
+    if npz:
+        written.append(sheet.save_npz(target.with_suffix(".npz"), force=force))
+    if each:
+        written += sheet.save_each(target.with_suffix(""), alpha=alpha, force=force)
+    if growth is not None:
+        written.append(growth.save(film, force=force))
+    batch.wrote(sheet, *written)
+    if verbose:
+        click.echo(sheet.in_words, err=True)
+    interrupted = [kernel.label for kernel in sheet.kernels if kernel.optimum.status == "interrupted"]
+    if interrupted or len(sheet) < len(sheet.asked):
+        left = len(sheet.asked) - len(sheet) + len(interrupted)
+        click.echo(f"interrupted: {left} of {len(sheet.asked)} not finished; the same command goes on there", err=True)
+        batch.failed.append({"source": layer or "classes", "error": f"interrupted, {left} not finished"})
+    else:
+        store.discard()
+    batch.finish("kernels")
+
+
+def _judge(name: str) -> Model:
+    from viztool.models import load_model
+
+    return load_model(name)
+
+
+def _draw(
+    model: Model,
+    layer: str | None,
+    channels: Any,
+    targets: Sequence[str],
+    settings: dict[str, Any],
+    judge: Model | None,
+    target: Path,
+    gif: bool,
+    quiet: bool,
+) -> tuple[KernelSheet, FolderStore, Growth | None]:
+    from viztool.kernels import visualize_kernels
+    from viztool.kernels.growth import Growth
+    from viztool.kernels.store import FolderStore
+    from viztool.kernels.visualize import every_channel
+
+    if channels == _ALL and layer is not None:
+        channels = every_channel(model, layer, settings["size"])
+    what = {**settings, "layer": layer, "channels": channels, "targets": list(targets)}
+    store = FolderStore(target.with_name(f".{target.name}.unfinished"), model, what)
+    both = settings["negative"] if settings["negative"] is not None else not targets
+    growth = Growth(settings["steps"], every=2 if both else 1) if gif else None
+    with _progress(quiet) as advance:
+
+        def callback(progress: Progress) -> None:
+            advance(progress)
+            if growth is not None:
+                growth(progress)
+
+        sheet = visualize_kernels(
+            model,
+            layer,
+            channels,
+            targets=list(targets) or None,
+            judge=judge,
+            store=store,
+            callback=callback,
+            **settings,
+        )
+    return sheet, store, growth
+
+
+@contextmanager
+def _progress(quiet: bool) -> Iterator[Callback]:
+    """A bar with the time left on stderr, if that is a terminal; of steps that were made, in this run alone."""
+    if quiet or not sys.stderr.isatty():
+        yield lambda progress: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bar
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.percentage:>3.0f} %"),
+        TimeRemainingColumn(),
+    )
+    with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
+        begun: list[int] = []
+        task = bar.add_task("pictures", total=None)
+
+        def advance(progress: Progress) -> None:
+            done = progress.indices.start * progress.steps
+            # What an earlier run has finished took no time in this one, and must not count as speed.
+            if not begun:
+                begun.append(done)
+            total = progress.total * progress.steps - begun[0]
+            bar.update(task, total=total, completed=done + len(progress.indices) * progress.step - begun[0])
+
+        yield advance
