@@ -105,6 +105,11 @@ class TestWhich:
         assert [kernel.unit for kernel in sheet.kernels] == expected.tolist()
         assert "over noise with the spectrum of photos (64; give photos for a better choice)" in sheet.chosen
 
+    def test_the_size_is_128_and_for_classes_that_of_the_networks_photos(self) -> None:
+        model = named()
+        assert visualize_kernels(model, "second", [0], 1).kernels[0].optimum.pixels.shape == (128, 128, 3)
+        assert visualize_kernels(model, targets=[0], steps=1).kernels[0].optimum.pixels.shape == (24, 24, 3)
+
     def test_a_picture_is_the_same_whichever_others_are_drawn(self) -> None:
         alone, among = look(channels=[4, 2]), look(channels=[1, 4])
         np.testing.assert_array_equal(alone.kernels[0].optimum.pixels, among.kernels[1].optimum.pixels)

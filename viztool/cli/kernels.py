@@ -99,7 +99,8 @@ def kernels(
 ) -> None:
     """Draw what the channels of a layer look for: their weights, the picture that excites each most, photos that do.
 
-    One sheet. --size is the side of the pictures (128 by default). A run that is interrupted goes on where it was
+    One sheet. --size is the side of the pictures: by default 128, and for classes that of the network's photos.
+    A run that is interrupted goes on where it was
     when it is called again.
     """
     if (layer is None) == (not targets):
@@ -111,7 +112,7 @@ def kernels(
     for path in (target, *([film] if gif else []), *([target.with_suffix(".npz")] if npz else [])):
         refuse_existing(path, force)
     settings = {key: options.pop(key) for key in ("steps", "photos", "keep", "spread", "parameterization", "rank")}
-    settings |= {"negative": options.pop("negative"), "seed": options["seed"], "size": options.pop("size") or 128}
+    settings |= {"negative": options.pop("negative"), "seed": options["seed"], "size": options.pop("size")}
     options["size"] = None
     model = load(options)
     second = None if judge is None else _judge(judge)

@@ -41,6 +41,7 @@ from viztool.models.repeated import at_once
 from viztool.render.colormaps import Picture
 from viztool.targets import resolve
 
+_SIZE = 128
 _CHOSEN = 8
 _NOISES = 64
 _TRANSFORMS = {"jitter": "shifts", "scale": "zooms", "rotate": "turns", "crop": "crops", "noise": "noise"}
@@ -72,7 +73,7 @@ def visualize_kernels(
     layer: str | None = None,
     channels: Sequence[int] | None = None,
     steps: int = 256,
-    size: int | tuple[int, int] = 128,
+    size: int | tuple[int, int] | None = None,
     seed: int = 0,
     *,
     targets: Sequence[int | str] | None = None,
@@ -92,7 +93,8 @@ def visualize_kernels(
     layer: one layer, as in `capture`. channels: by default the eight that stand out most, (max − mean) / sd of their
         spatial mean over the photos, or over noise with the spectrum of photos if there are none.
     targets: classes, by index or name, in place of a layer and its channels.
-    steps, size, seed: of the ascent; size in pixels of the network's input.
+    steps, size, seed: of the ascent. size: in pixels of the network's input; by default 128, and for classes the size
+        of its photos, at which it knows what classes look like.
     photos: a folder, files, or photos; they stand beside the pictures, and say how large an activation is in nature.
         keep: how many of them for each channel. spread: also the least, and random ones.
     negative: also draw what excites each least; by default for channels and not for classes.
@@ -106,7 +108,7 @@ def visualize_kernels(
     Raises LayerError, TargetError and ModelError for a layer, a channel, a class or a size that does not fit.
     """
     known = model if isinstance(model, Model) else wrap_model(model)
-    sides = check_size(size)
+    sides = check_size(size or (_SIZE if targets is None else known.size))
     if (layer is None) == (targets is None):
         raise LayerError("name either a layer, or targets (classes)")
     name = OUTPUT if layer is None else one_layer(known, layer)
@@ -192,10 +194,10 @@ def one_layer(model: Model, pattern: str) -> str:
     return picked[0]
 
 
-def every_channel(model: Model, layer: str, size: int | tuple[int, int]) -> list[int]:
+def every_channel(model: Model, layer: str, size: int | tuple[int, int] | None = None) -> list[int]:
     """The numbers of all channels of a layer."""
     name = one_layer(model, layer)
-    return list(range(Stopped(model, [name], check_size(size), fold=False).widths[name]))
+    return list(range(Stopped(model, [name], check_size(size or _SIZE), fold=False).widths[name]))
 
 
 def _photos(photos: str | Path | Sequence[Photo]) -> Sequence[Photo]:
