@@ -18,7 +18,7 @@ from viztool.errors import ViztoolError
 from viztool.images import write_image
 from viztool.kernels.dream import dream
 from viztool.kernels.grid import activation_grid
-from viztool.kernels.growth import Growth
+from viztool.kernels.growth import Growth, spaced
 from viztool.kernels.loop import Optima, Progress, maximize
 from viztool.kernels.objectives import channel, layer_energy
 from viztool.kernels.store import FolderStore
@@ -68,6 +68,11 @@ class TestKernels:
         with Image.open(folder / "second_kernels.gif") as film:
             assert film.n_frames == 3
             assert film.size == (2 * 24 + 4, 24)
+
+    def test_steps_on_the_way(self, folder: Path) -> None:
+        run("kernels", *ARGUMENTS, "-c", "2,3", "--save-every", "2")
+        names = sorted(path.name for path in (folder / "second_kernels_steps").iterdir())
+        assert names == ["step_00002.png", "step_00003.png"]
 
     def test_photos_beside_it(self, folder: Path) -> None:
         rng = np.random.default_rng(0)
@@ -145,7 +150,7 @@ class TestKernels:
 
 class TestGrowth:
     def test_its_last_frame_is_the_picture_and_its_steps_lie_closer_at_the_start(self) -> None:
-        growth, steps = Growth(20, 5), []
+        growth, steps = Growth(spaced(20, 5)), []
 
         def both(progress: Progress) -> None:
             before = len(growth._films.get(0, []))
@@ -161,7 +166,7 @@ class TestGrowth:
 
     def test_of_nothing_there_is_no_film(self) -> None:
         with pytest.raises(ViztoolError, match=r"^there is nothing to film: no picture was made in this run$"):
-            Growth(10).frames()
+            Growth([1]).frames()
 
 
 PHOTO = np.random.default_rng(1).integers(60, 200, (48, 64, 3), np.uint8)

@@ -239,6 +239,15 @@ class TestNetworks:
             found = Stopped(model, [layer], (12, 12))(x)[layer]
             torch.testing.assert_close(found, acts[layer], atol=1e-5, rtol=1e-4)
 
+    def test_mixed_precision_goes_the_same_way(self) -> None:
+        model, x = shared(), torch.rand(2, 3, 12, 12, requires_grad=True)
+        exact, mixed = (Stopped(model, ["second"], (12, 12), mixed=mixed)(x)["second"] for mixed in (False, True))
+        assert mixed.dtype == torch.bfloat16
+        torch.testing.assert_close(mixed.float(), exact, atol=0.02, rtol=0.02)
+        (one,) = torch.autograd.grad(exact[:, 0].mean(), x)
+        (other,) = torch.autograd.grad(mixed[:, 0].mean(), x)
+        assert cosine(one, other) > 0.99
+
     def test_the_rest_of_the_network_does_not_run(self) -> None:
         ran: list[int] = []
 

@@ -16,7 +16,6 @@ from viztool.cli.options import complete_layer, load, model_options
 
 if TYPE_CHECKING:
     from viztool.kernels import KernelSheet
-    from viztool.kernels.growth import Growth
     from viztool.kernels.loop import Callback, Progress
     from viztool.kernels.store import FolderStore
     from viztool.models.model import Model
@@ -71,6 +70,7 @@ def _channels(ctx: click.Context, param: click.Parameter, value: str | None) -> 
 @click.option("--each", is_flag=True, help="Also write each picture by itself, into a folder beside the sheet.")
 @click.option("--alpha", is_flag=True, help="With --each: transparent where the ascent worked least.")
 @click.option("--gif", is_flag=True, help="Also write a film of how the pictures grow.")
+@click.option("--save-every", type=click.IntRange(min=1), metavar="N", help="Also write what they are every N steps.")
 @model_options
 @click.option("-o", "--output", metavar="FILE", help="The file to write. [default: LAYER_kernels.png]")
 @click.option("--force", is_flag=True, help="Replace files that exist.")
@@ -94,6 +94,7 @@ def kernels(
     each: bool,
     alpha: bool,
     gif: bool,
+    save_every: int | None,
     judge: str | None,
     **options: Any,
 ) -> None:
@@ -117,15 +118,24 @@ def kernels(
     model = load(options)
     second = None if judge is None else _judge(judge)
     batch = Batch(as_json, quiet, open_it)
-    sheet, store, growth = _draw(model, layer, channels, targets, settings, second, target, gif, quiet)
+    from viztool.kernels.growth import Growth, spaced
+
+    steps = settings["steps"]
+    both = not targets if settings["negative"] is None else settings["negative"]
+    grown = Growth(spaced(steps), every=1 + both) if gif else None
+    saved = Growth([*range(save_every, steps, save_every), steps], every=1 + both) if save_every else None
+    watchers = [watcher for watcher in (grown, saved) if watcher is not None]
+    sheet, store = _draw(model, layer, channels, targets, settings, second, target, watchers, quiet)
     written = [sheet.save(target, force=force)]
     if npz:
         written.append(sheet.save_npz(target.with_suffix(".npz"), force=force))
     if each:
         written += sheet.save_each(target.with_suffix(""), alpha=alpha, force=force)
-    if growth is not None:
-        written.append(growth.save(film, force=force))
-    batch.wrote(sheet, *written)
+    if grown is not None:
+        written.append(grown.save(film, force=force))
+    if saved is not None:
+        written += saved.save_frames(target.with_name(f"{target.stem}_steps"), force=force)
+    batch.wrote(sheet.numbers, *written)
     if verbose:
         click.echo(sheet.in_words, err=True)
     interrupted = [kernel.label for kernel in sheet.kernels if kernel.optimum.status == "interrupted"]
@@ -152,11 +162,10 @@ def _draw(
     settings: dict[str, Any],
     judge: Model | None,
     target: Path,
-    gif: bool,
+    watchers: Sequence[Callback],
     quiet: bool,
-) -> tuple[KernelSheet, FolderStore, Growth | None]:
+) -> tuple[KernelSheet, FolderStore]:
     from viztool.kernels import visualize_kernels
-    from viztool.kernels.growth import Growth
     from viztool.kernels.store import FolderStore
     from viztool.kernels.visualize import every_channel
 
@@ -164,14 +173,12 @@ def _draw(
         channels = every_channel(model, layer, settings["size"])
     what = {**settings, "layer": layer, "channels": channels, "targets": list(targets)}
     store = FolderStore(target.with_name(f".{target.name}.unfinished"), model, what)
-    both = settings["negative"] if settings["negative"] is not None else not targets
-    growth = Growth(settings["steps"], every=2 if both else 1) if gif else None
     with _progress(quiet) as advance:
 
         def callback(progress: Progress) -> None:
             advance(progress)
-            if growth is not None:
-                growth(progress)
+            for watcher in watchers:
+                watcher(progress)
 
         sheet = visualize_kernels(
             model,
@@ -183,7 +190,7 @@ def _draw(
             callback=callback,
             **settings,
         )
-    return sheet, store, growth
+    return sheet, store
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from os import PathLike
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from viztool.errors import ViztoolError
-from viztool.images import atomic_write
+from viztool.images import atomic_write, write_image
 from viztool.kernels.loop import Progress
 from viztool.kernels.visualize import to_pixels
 from viztool.render.colormaps import Picture
@@ -20,22 +21,25 @@ _LAST = 1500
 _GAP = 4
 
 
+def spaced(steps: int, frames: int = 24) -> list[int]:
+    """So many of the steps, closer at the start, where most happens."""
+    return sorted({max(1, round(share * steps)) for share in np.linspace(0, 1, frames) ** 2})
+
+
 class Growth:
     """A callback for `visualize_kernels` and `maximize` that keeps some steps of the ascent.
 
-    frames: how many of each picture; they lie closer at the start, where most happens. every: keep one picture of
-    so many; 2 leaves out the negatives.
+    wanted: which steps; see `spaced`. every: keep one picture of so many; 2 leaves out the negatives.
     """
 
-    def __init__(self, steps: int, frames: int = 24, *, every: int = 1) -> None:
-        shares = np.linspace(0, 1, frames) ** 2
-        self._wanted = sorted({max(1, round(share * steps)) for share in shares})
+    def __init__(self, wanted: Iterable[int], *, every: int = 1) -> None:
+        self.wanted = sorted(set(wanted))
         self._every = every
         self._films: dict[int, list[Picture]] = {}
 
     def __call__(self, progress: Progress) -> None:
         """Keep what the pictures look like, if this is such a step."""
-        if progress.step not in self._wanted:
+        if progress.step not in self.wanted:
             return
         for index, image in zip(progress.indices, progress.images(), strict=True):
             if index % self._every == 0:
@@ -65,3 +69,8 @@ class Growth:
         with atomic_write(path, force=force) as file:
             first.save(file, "GIF", save_all=True, append_images=others, duration=durations, loop=0)
         return Path(path)
+
+    def save_frames(self, folder: str | PathLike[str], *, force: bool = True) -> list[Path]:
+        """Write each frame as a PNG with its step in the name."""
+        steps = zip(self.wanted, self.frames(), strict=False)  # if all ended early, the last steps have none
+        return [write_image(Path(folder) / f"step_{step:05d}.png", frame, force=force) for step, frame in steps]

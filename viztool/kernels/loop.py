@@ -170,10 +170,11 @@ def ascend(
     """
     layers = frozenset[str]().union(*(objective.layers for objective in objectives))
     with torch.inference_mode(False):
-        network = Stopped(model, layers, settings.transforms.size(settings.size))
-        still = network
-        if settings.transforms.size(settings.size) != settings.size:
-            still = Stopped(model, layers, settings.size)
+        mixed = model.device.type == "cuda"
+        seen = settings.transforms.size(settings.size)
+        network = Stopped(model, layers, seen, mixed=mixed)
+        # What is told of a picture is exact, and at its own size.
+        still = network if seen == settings.size and not mixed else Stopped(model, layers, settings.size)
         together = max(1, at_once(model.device) // (images * settings.views))
         for first in range(0, len(objectives), together):
             part = objectives[first : first + together]

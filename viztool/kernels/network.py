@@ -32,6 +32,8 @@ class Stopped:
     The network is a frozen copy in evaluation mode that shares its weights with the model's, batch norms folded
     into convolutions where that changes nothing: the model's own network is not touched.
 
+    mixed: compute in mixed precision, which is enough for a direction to go and faster on a GPU.
+
     spoiled: what the layers put out for one picture if some of that is not finite, else None. The weights that
     are to blame then count as zero: the gradient of a channel that does not use them would not be finite either.
 
@@ -39,9 +41,12 @@ class Stopped:
     on pictures of this size.
     """
 
-    def __init__(self, model: Model, layers: Iterable[str], size: Size, *, fold: bool = True) -> None:
+    def __init__(
+        self, model: Model, layers: Iterable[str], size: Size, *, fold: bool = True, mixed: bool = False
+    ) -> None:
         self.layers = sorted(layers)
         self._model = model
+        self._mixed = False
         self._net = _private(model.net)
         probe = self._normalized(torch.full((1, model.channels, *size), 0.5, device=model.device))
         probe = probe + 0.1 * torch.randn(probe.shape, generator=torch.Generator().manual_seed(0)).to(probe)
@@ -56,6 +61,7 @@ class Stopped:
             self._fold(probe, as_given)
         self._format = torch.contiguous_format
         self._use_channels_last(probe)
+        self._mixed = mixed and model.dtype == torch.float32
 
     def __call__(self, pictures: Tensor) -> dict[str, Tensor]:
         """By layer, (N, C, h, w), in the graph of the pictures; a vector as (N, K, 1, 1)."""
@@ -69,7 +75,8 @@ class Stopped:
 
     def _run(self, x: Tensor) -> dict[str, Tensor]:
         try:
-            with evaluating(self._net), capture(self._net, self.layers, stop=True) as acts:
+            half = torch.autocast(x.device.type, torch.bfloat16, enabled=self._mixed)
+            with evaluating(self._net), half, capture(self._net, self.layers, stop=True) as acts:
                 self._net(x)
         except (ViztoolError, torch.OutOfMemoryError):
             raise
