@@ -48,7 +48,7 @@ def leaves(value):
         yield float(value)
 
 
-NUMBER = re.compile(r"−?\d[\d,]*(?:\.\d+)?(?:e[−+-]?\d+)?(?:\s?%)?")
+NUMBER = re.compile(r"−?\d+(?:,\d{3})*(?:\.\d+)?(?:e[−+-]?\d+)?(?:\s?%)?")
 
 
 def appears(text, known):

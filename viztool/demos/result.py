@@ -2,17 +2,36 @@
 
 from __future__ import annotations
 
+import io
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from os import PathLike
+from pathlib import Path
 from typing import Any
 
 import torch
+from PIL import Image
 
 import viztool
 from viztool.demos.claims import Claim
+from viztool.demos.errors import DemoError
 from viztool.demos.story import Story, plain
+from viztool.images import atomic_write
 from viztool.render.colormaps import Picture
 from viztool.render.demo_sheet import DemoSheet, Stated, demo_sheet
 from viztool.results import Result
+
+_FRAME_MS = 450
+_LAST_MS = 2000  # the whole, before it begins again
+
+
+def gif_bytes(frames: Sequence[Picture]) -> bytes:
+    """Pictures of one size as the content of a GIF that repeats."""
+    images = [Image.fromarray(frame).quantize(128, dither=Image.Dither.NONE) for frame in frames]
+    durations = [_FRAME_MS] * (len(images) - 1) + [_LAST_MS]
+    buffer = io.BytesIO()
+    images[0].save(buffer, "GIF", save_all=True, append_images=images[1:], duration=durations, loop=0)
+    return buffer.getvalue()
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,6 +60,21 @@ class DemoResult(Result):
                 f"seed {self.seed} · {len(self.story.checks)} checks passed when this was drawn",
             )
         )
+
+    def save(self, path: str | PathLike[str], *, force: bool = True) -> Path:
+        """Write the sheet, or the moving picture if the suffix is .gif, whole or not at all. Returns the path.
+
+        Raises ImageError if it cannot be written, DemoError if the demo does not move.
+        """
+        target = Path(path)
+        if target.suffix.lower() != ".gif":
+            return super().save(target, force=force)
+        if self.story.movie is None:
+            raise DemoError(f"{self.name} does not move; write a .png")
+        content = gif_bytes(self.story.movie.frames())
+        with atomic_write(target, force=force) as file:
+            file.write(content)
+        return target
 
     @property
     def numbers(self) -> dict[str, Any]:

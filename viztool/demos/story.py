@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from math import isfinite
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -15,12 +15,19 @@ from viztool.render.demo_sheet import Band
 from viztool.render.panels import Panel
 
 
+class Movie(Protocol):
+    """What moves."""
+
+    def frames(self) -> list[Picture]: ...
+
+
 @dataclass
 class Story:
     """Filled by a demo from top to bottom.
 
     numbers: every figure that is drawn or claimed, by name; numbers, texts, and lists and dicts of these.
     photo: shown at the head in place of the demo's own, or None. notes: how to read the sheet.
+    movie: what moves, or None.
     """
 
     notes: list[str] = field(default_factory=list)
@@ -28,6 +35,7 @@ class Story:
     numbers: dict[str, Any] = field(default_factory=dict)
     checks: list[dict[str, Any]] = field(default_factory=list)
     photo: Picture | None = None
+    movie: Movie | None = None
 
     def band(self, title: str, lines: Sequence[str], *panels: Panel) -> None:
         """Panels side by side, in rows, beside their title and what there is to say of them."""

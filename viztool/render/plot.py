@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil, floor, log10
+from typing import Any
 
 import cv2
 import numpy as np
@@ -15,7 +16,7 @@ from viztool.render.curves import BLUE, CHANCE, ORANGE
 from viztool.render.panels import captioned, number, width_of
 from viztool.render.text import INK, RULE, SMALL, TINY, Color, draw_text, text_width
 
-Values = npt.NDArray[np.float64]
+Values = npt.NDArray[np.floating[Any]]
 
 GREEN: Color = (38, 121, 84)
 VIOLET: Color = (122, 72, 160)

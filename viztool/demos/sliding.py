@@ -1,0 +1,212 @@
+"""One kernel sliding over one small input, step by step: a convolution or a transposed one."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from torch.nn import functional as F
+
+from viztool.demos.errors import DemoError
+from viztool.demos.kernel import Array
+from viztool.demos.photo import Photo
+from viztool.demos.signal import blocks
+from viztool.render.colormaps import Picture
+from viztool.render.panels import Equation, Grid
+from viztool.render.text import HEADING, INK, RULE, SMALL, TITLE, draw_text
+
+_LARGEST = 16
+_FRAME_WIDTH = 960
+_FRAME_TOP = 72
+_MOST_FRAMES = 60
+
+
+@dataclass(frozen=True, eq=False)
+class Sliding:
+    """image: (h, w) whole numbers. kernel: (f, f) as it is given to torch."""
+
+    image: Array
+    kernel: Array
+    stride: int
+    padding: int
+    dilation: int
+    transposed: bool
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        return {
+            "stride": self.stride,
+            "padding": self.padding,
+            "dilation": self.dilation,
+            "transposed": self.transposed,
+        }
+
+    def canvas(self) -> Array:
+        """What the kernel slides over: the image in zeros; in a transposed convolution with zeros between pixels."""
+        if not self.transposed:
+            return np.pad(self.image, self.padding)
+        h, w = self.image.shape
+        spread = np.zeros(((h - 1) * self.stride + 1, (w - 1) * self.stride + 1))
+        spread[:: self.stride, :: self.stride] = self.image
+        edge = self.dilation * (self.kernel.shape[0] - 1) - self.padding
+        return np.pad(spread, edge)
+
+    @property
+    def weights(self) -> Array:
+        """The kernel as it slides: flipped in a transposed convolution."""
+        return self.kernel[::-1, ::-1] if self.transposed else self.kernel
+
+    @property
+    def step(self) -> int:
+        return 1 if self.transposed else self.stride
+
+    def shape(self) -> tuple[int, int]:
+        """Of the output."""
+        reach = self.dilation * (self.kernel.shape[0] - 1)
+        h, w = self.canvas().shape
+        return (h - reach - 1) // self.step + 1, (w - reach - 1) // self.step + 1
+
+    def cells(self, row: int, column: int) -> list[tuple[int, int]]:
+        """The cells of the canvas that lie under the kernel for this output."""
+        offsets = [self.dilation * at for at in range(self.kernel.shape[0])]
+        return [(row * self.step + down, column * self.step + across) for down in offsets for across in offsets]
+
+    def under(self, row: int, column: int) -> tuple[Array, Array]:
+        """The pixels under the kernel for this output, and the weights that they are multiplied with."""
+        canvas = self.canvas()
+        patch = np.array([canvas[cell] for cell in self.cells(row, column)]).reshape(self.kernel.shape)
+        return patch, self.weights
+
+    def output(self) -> Array:
+        """Every output by the sum of its products."""
+        height, width = self.shape()
+        sums = [
+            float((np.multiply(*self.under(row, column))).sum()) for row in range(height) for column in range(width)
+        ]
+        return np.array(sums).reshape(height, width)
+
+    def by_torch(self) -> Array:
+        """The same by torch."""
+        x = torch.from_numpy(self.image)[None, None]
+        w = torch.from_numpy(self.kernel.copy())[None, None]
+        run = F.conv_transpose2d if self.transposed else F.conv2d
+        out = run(x, w, stride=self.stride, padding=self.padding, dilation=self.dilation)
+        result: Array = out[0, 0].numpy()
+        return result
+
+    def frames(self) -> list[Picture]:
+        """The kernel over the input, the products, the outputs so far; of many outputs at most 60, evenly chosen."""
+        values, canvas = self.output(), self.canvas()
+        cell = max(16, min(40, (_FRAME_WIDTH - 120) // (canvas.shape[1] + values.shape[1])))
+        under = self._drawn_canvas(canvas, cell)
+        over = Grid(values, form=".4g", cell=cell).draw_cells()
+        steps = dict.fromkeys(round(step) for step in np.linspace(0, values.size - 1, min(values.size, _MOST_FRAMES)))
+        return [self._frame(under, over, divmod(step, values.shape[1]), cell) for step in steps]
+
+    def _drawn_canvas(self, canvas: Array, cell: int) -> Picture:
+        """The canvas in cells; what is no pixel of the input but a zero around or between them stands on grey."""
+        cells = Grid(canvas, limit=1e9, cell=cell).draw_cells()
+        apart = self.stride if self.transposed else 1
+        edge = (canvas.shape[0] - (self.image.shape[0] - 1) * apart - 1) // 2
+        is_pixel = np.zeros(canvas.shape, bool)
+        is_pixel[edge : canvas.shape[0] - edge : apart, edge : canvas.shape[1] - edge : apart] = True
+        for row, column in zip(*np.nonzero(~is_pixel), strict=True):
+            part = cells[row * cell + 1 : (row + 1) * cell, column * cell + 1 : (column + 1) * cell]
+            np.minimum(part, 232, out=part)
+        return cells
+
+    def _frame(self, under: Picture, over: Picture, place: tuple[int, int], cell: int) -> Picture:
+        cells, done = under.copy(), over.copy()
+        for row, column in self.cells(*place):
+            _frame_cell(cells, row, column, cell)
+        # Outputs that are yet to come are blank.
+        row, column = place
+        done[row * cell + 1 : (row + 1) * cell, (column + 1) * cell + 1 :] = 255
+        done[(row + 1) * cell + 1 :, 1:] = 255
+        done[-1], done[:, -1] = RULE, RULE
+        _frame_cell(done, row, column, cell)
+        height, width = self.shape()
+        patch, weights = self.under(*place)
+        small = max(20, min(40, (_FRAME_WIDTH - 240) // (3 * weights.shape[1])))
+        sum_words = f"→ Σ = {float((patch * weights).sum()):.6g}".replace("-", "−")
+        equation = Equation(
+            [
+                Grid(patch, "under the kernel", limit=1e9, cell=small),
+                "×",
+                Grid(weights, "kernel, flipped" if self.transposed else "kernel", cell=small),
+                "=",
+                Grid(patch * weights, "products", cell=small, form=".4g"),
+                sum_words,
+            ]
+        ).draw()
+        arrow = max(cells.shape[0], done.shape[0])
+        page = np.full((_FRAME_TOP + arrow + 60 + equation.shape[0] + 16, _FRAME_WIDTH, 3), 255, np.uint8)
+        draw_text(page, self.in_words(), 24, 32, HEADING)
+        what = "input, with zeros between its pixels" if self.transposed and self.stride > 1 else "input"
+        draw_text(page, f"{what}: {self.image.shape[0]} × {self.image.shape[1]}", 24, 56, SMALL)
+        right = 24 + cells.shape[1] + 60
+        draw_text(page, f"output {height} × {width}", right, 56, SMALL)
+        draw_text(page, "→", right - 38, _FRAME_TOP + arrow // 2, TITLE)
+        page[_FRAME_TOP : _FRAME_TOP + cells.shape[0], 24 : 24 + cells.shape[1]] = cells
+        page[_FRAME_TOP : _FRAME_TOP + done.shape[0], right : right + done.shape[1]] = done
+        y = _FRAME_TOP + arrow + 40
+        page[y : y + equation.shape[0], 24 : 24 + equation.shape[1]] = equation
+        return page
+
+    def in_words(self) -> str:
+        kind = "Transposed convolution" if self.transposed else "Convolution"
+        side = self.kernel.shape[0]
+        return (
+            f"{kind}, kernel {side} × {side}, stride {self.stride}, padding {self.padding}, dilation {self.dilation}."
+        )
+
+
+def _frame_cell(cells: Picture, row: int, column: int, cell: int) -> None:
+    corner = (column * cell + 1, row * cell + 1)
+    cv2.rectangle(cells, corner, ((column + 1) * cell - 1, (row + 1) * cell - 1), INK, 2)
+
+
+def parse_sliding(
+    photo: Photo, seed: int, kernel: int, stride: int, padding: int, dilation: int, size: str, *, transposed: bool
+) -> Sliding:
+    """A kernel of small whole numbers over a small version of the photo. Raises DemoError for what cannot be."""
+    found = re.fullmatch(r"\s*(\d+)\s*[x×,]\s*(\d+)\s*", str(size))
+    if found is None:
+        raise DemoError(f"the size {size!r} is not of the form HxW, such as 7x9")
+    height, width = int(found[1]), int(found[2])
+    for name, value, least, most in (
+        ("the height", height, 1, _LARGEST),
+        ("the width", width, 1, _LARGEST),
+        ("kernel", kernel, 1, 7),
+        ("stride", stride, 1, 8),
+        ("padding", padding, 0, 8),
+        ("dilation", dilation, 1, 8),
+    ):
+        if not least <= value <= most:
+            raise DemoError(f"{name} is {value}; give one from {least} to {most}")
+    reach = dilation * (kernel - 1) + 1
+    if stride > reach:
+        raise DemoError(
+            f"stride {stride} is above the kernel's {reach} pixels: some would never be met; give at most {reach}"
+        )
+    if transposed and padding >= reach:
+        raise DemoError(
+            f"padding {padding} cuts off all that the kernel of {reach} pixels adds; give at most {reach - 1}"
+        )
+    if not transposed and min(height, width) + 2 * padding < reach:
+        raise DemoError(f"the kernel covers {reach} pixels, and the input has {height} × {width}; give a larger size")
+    rng = np.random.default_rng(seed)
+    weights = rng.integers(-2, 3, (kernel, kernel)).astype(np.float64)
+    weights[kernel // 2, kernel // 2] = 3
+    grey = photo.grey
+    side = max(1, min(grey.shape[0] // height, grey.shape[1] // width))
+    means = blocks(grey, side).mean(-1)
+    image = np.rint(means[:height, (means.shape[1] - width) // 2 :][:, :width] / 255 * 99)
+    sliding = Sliding(image, weights, stride, padding, dilation, transposed)
+    if min(sliding.shape()) < 1:
+        raise DemoError(f"padding {padding} leaves no output of {height} × {width}; give less")
+    return sliding
