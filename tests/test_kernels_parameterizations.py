@@ -67,7 +67,7 @@ class TestFourier:
                 canvas.parameters[0][0, 0, 0, column, 0] = 1e-3
             amplitudes.append(float((canvas.image().detach() - 0.5).abs().max()))
         ratios = [first / second for first, second in itertools.pairwise(amplitudes)]
-        assert ratios == pytest.approx([2**1.5] * 3, rel=1e-2)
+        assert ratios == pytest.approx([2**1.25] * 3, rel=1e-2)
 
 
 class TestMACO:

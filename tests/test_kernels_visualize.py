@@ -172,6 +172,15 @@ class TestPicture:
         assert sheet.picture().shape[1:] == (1340, 3)
         json.dumps(sheet.numbers, allow_nan=False)
 
+    def test_a_kernel_of_next_to_nothing_is_not_stretched(self) -> None:
+        model = named()
+        with torch.no_grad():
+            model.net.first.weight[2] *= 1e-7
+        sheet = look(model, "first", [1, 2])
+        assert [kernel.optimum.status for kernel in sheet.kernels] == ["", "never responds"]
+        assert [sheet._card(kernel).rows[0][0].mark for kernel in sheet.kernels] == ["", "nearly zero"]
+        assert sheet.notes[-1].startswith("These are plain filters of the picture")
+
     def test_each_by_itself_with_alpha(self, tmp_path: Path) -> None:
         sheet = look(parameterization="maco")
         paths = sheet.save_each(tmp_path, alpha=True)

@@ -63,6 +63,11 @@ class Stopped:
         self._use_channels_last(probe)
         self._mixed = mixed and model.dtype == torch.float32
 
+    @property
+    def device(self) -> torch.device:
+        """Where it runs."""
+        return self._model.device
+
     def __call__(self, pictures: Tensor) -> dict[str, Tensor]:
         """By layer, (N, C, h, w), in the graph of the pictures; a vector as (N, K, 1, 1)."""
         return self._run(self._normalized(pictures).contiguous(memory_format=self._format))

@@ -223,6 +223,8 @@ def _weights_tile(weights: KernelWeights, rank: int | None) -> Picked:
     total, kh, kw = weights.values.shape
     if not np.isfinite(weights.values).all():
         return Picked(None, [weights.layer], mark="not finite")
+    if weights.vanishes:
+        return Picked(None, [weights.layer, f"norm {weights.norm:.3g}, usual {weights.usual:.3g}"], mark="nearly zero")
     size = f"{kh} × {kw}"
     norm = f"norm {weights.norm:.3g}"
     if weights.sees_colors and rank is None:
@@ -232,7 +234,7 @@ def _weights_tile(weights: KernelWeights, rank: int | None) -> Picked:
     if rank is not None:
         patterns, shares = weights.patterns(rank)
         said = ", ".join(f"{share:.0%}" for share in shares[:4])
-        return Picked(draw_slices(patterns), [f"singular patterns: {said}", f"{total} × {size} · {norm}"], cells=True)
+        return Picked(draw_slices(patterns), [f"patterns: {said}", f"{total} × {size} · {norm}"], cells=True)
     strongest = weights.strongest(_SLICES)
     count = (
         f"{len(strongest)} of {total} slices"

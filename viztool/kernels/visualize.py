@@ -19,6 +19,7 @@ from viztool.images import find_images
 from viztool.kernels.checks import high_frequency_fraction, robustness
 from viztool.kernels.loop import (
     INTERRUPTED,
+    SILENT,
     Callback,
     Optima,
     Progress,
@@ -44,7 +45,14 @@ from viztool.targets import resolve
 _SIZE = 128
 _CHOSEN = 8
 _NOISES = 64
+_NOTHING = 1e-5
 _TRANSFORMS = {"jitter": "shifts", "scale": "zooms", "rotate": "turns", "crop": "crops", "noise": "noise"}
+
+
+_PLAIN_FILTERS = (
+    "These are plain filters of the picture: the spatial mean of one asks for a colour and a frame, for no pattern. "
+    "For patterns name the layer behind the next activation function."
+)
 
 
 class Store(Protocol):
@@ -132,6 +140,8 @@ def visualize_kernels(
     if not kernels:
         raise KeyboardInterrupt
     notes = [] if photos is None or activity is None else [_photo_note(photos, activity)]
+    if any(kernel.weights is not None and kernel.weights.sees_colors for kernel in kernels):
+        notes.append(_PLAIN_FILTERS)
     return KernelSheet(
         network=known.name,
         weights=known.weights,
@@ -326,6 +336,7 @@ def _checked(
     kept = robustness(model, [wanted, -wanted][:signs], images, seed=seed, network=network)
     high = high_frequency_fraction(images)
     natural = None if activity is None else _natural(activity, unit)
+    moved = _moved(network, units.layer, unit, images)
     drawn = []
     for sign in range(signs):
         at = first + sign
@@ -343,8 +354,17 @@ def _checked(
                 output = Stopped(judge, [OUTPUT], (images.shape[-2], images.shape[-1]), fold=False)(images[:1])[OUTPUT]
             numbers["judged"] = float(output[0, :, 0, 0].softmax(0)[unit])
         pixels, alpha = to_pixels(images[sign]), _opacity(optima.alpha[at])
-        drawn.append(Drawn(pixels, alpha, optima.status[at], optima.steps[at], numbers))
+        status = optima.status[at] or ("" if moved[sign] else SILENT)
+        drawn.append(Drawn(pixels, alpha, status, optima.steps[at], numbers))
     return drawn
+
+
+def _moved(network: Stopped, layer: str, unit: int, images: Tensor) -> list[bool]:
+    """Whether a picture made a difference to the unit at all, beside what the layer's others put out."""
+    with torch.no_grad():
+        shown = torch.cat([torch.full_like(images[:1], 0.5), images]).to(network.device)
+        grey, *means = network(shown)[layer].float().mean((2, 3))
+    return [not bool((mean[unit] - grey[unit]).abs() <= _NOTHING * mean.abs().max()) for mean in means]
 
 
 def _finite(number: float) -> float | None:

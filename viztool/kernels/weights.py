@@ -17,14 +17,21 @@ Array = npt.NDArray[np.float32]
 
 @dataclass(frozen=True, eq=False)
 class KernelWeights:
-    """The kernel that makes one channel. values: (in, kh, kw), of the layer called `layer`. total: input channels.
+    """The kernel that makes one channel. values: (in, kh, kw), of the layer called `layer`.
 
-    sees_colors: it is the network's first, and its three slices are red, green and blue.
+    sees_colors: it is the network's first, and its three slices are red, green and blue. usual: the median length
+    of the layer's kernels.
     """
 
     layer: str
     values: Array
     sees_colors: bool
+    usual: float = 0.0
+
+    @property
+    def vanishes(self) -> bool:
+        """Whether it is next to nothing beside the layer's others: drawn on a scale of its own it would be noise."""
+        return self.norm <= 1e-4 * self.usual
 
     @property
     def norms(self) -> Array:
@@ -80,8 +87,11 @@ def kernel_of(net: nn.Module | object, layer: str, channel: int, width: int) -> 
     name, weight = makers[-1]
     convolutions = [other for other, module in named.items() if isinstance(module, nn.Conv2d)]
     values = weight[channel].detach().float().cpu()
+    usual = float(weight.detach().float().flatten(1).norm(dim=1).nanmedian())
     values = values.reshape(len(values), 1, 1) if values.dim() == 1 else values
-    return KernelWeights(name, values.numpy(), bool(convolutions) and convolutions[0] == name and len(values) == 3)
+    return KernelWeights(
+        name, values.numpy(), bool(convolutions) and convolutions[0] == name and len(values) == 3, usual
+    )
 
 
 def _weight(module: nn.Module, width: int) -> torch.Tensor | None:
