@@ -12,10 +12,17 @@ if TYPE_CHECKING:
     from viztool.models.catalog import list_models
     from viztool.models.load import load_model
     from viztool.models.model import Model, wrap_model
+    from viztool.models.several_inputs import hold_inputs
 
-__all__ = ["Model", "list_models", "load_model", "wrap_model"]
+__all__ = ["Model", "hold_inputs", "list_models", "load_model", "wrap_model"]
 
-_HOMES = {"Model": "model", "list_models": "catalog", "load_model": "load", "wrap_model": "model"}
+_HOMES = {
+    "Model": "model",
+    "hold_inputs": "several_inputs",
+    "list_models": "catalog",
+    "load_model": "load",
+    "wrap_model": "model",
+}
 
 
 def __getattr__(name: str) -> Any:
