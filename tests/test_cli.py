@@ -291,3 +291,20 @@ def test_progress_stays_off_a_pipe(folder):
     shutil.copy("photo.png", "other.png")
     result = features("photo.png", "other.png")
     assert result.stderr == ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--size", "0"), "size must be at least 1 × 1, got 0 × 0"),
+        (("--size", "99999"), "size must be at most 8192 × 8192, got 99999 × 99999"),
+        (("--size", "1,2,3"), "size must be a whole number of pixels or (height, width), got (1, 2, 3)"),
+        (("--std", "0"), "std must be above 0 in every channel, got 0"),
+        (("--device", "abacus"), "unknown device 'abacus': use auto, cpu, cuda or mps"),
+    ],
+)
+def test_a_setting_that_cannot_be_is_wrong_usage(arguments, message):
+    photo = Path(__file__).parents[1] / "gallery" / "inputs" / "cat.jpg"
+    result = CliRunner().invoke(main, ["features", str(photo), *arguments])
+    assert result.exit_code == 2
+    assert result.stderr == f"Error: {message}\n"

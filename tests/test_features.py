@@ -284,3 +284,10 @@ class TestResult:
         path = result.save(tmp_path / "sheet.png")
         np.testing.assert_array_equal(viztool.read_image(path), result.picture())
         assert viztool.read_image(result._repr_png_()).shape == result.picture().shape
+
+
+def test_a_network_without_maps_has_nothing_to_draw():
+    net = nn.Sequential(nn.Flatten(), nn.Linear(12, 4))
+    message = r"^no layer puts out maps \(channels of height × width\): there is nothing to draw$"
+    with pytest.raises(LayerError, match=message):
+        viztool.feature_maps(net, torch.randn(1, 3, 2, 2))

@@ -17,5 +17,9 @@ class ModelError(ViztoolError):
     """A network cannot be found, built, loaded, or run on this input."""
 
 
+class SettingError(ModelError):
+    """What was asked for is no value that this setting can have: a size of 0, a device that does not exist."""
+
+
 class TargetError(ViztoolError):
     """A class or score to explain is unknown, or does not fit the network's output."""

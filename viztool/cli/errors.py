@@ -9,7 +9,7 @@ from typing import ParamSpec, TypeVar
 
 import click
 
-from viztool.errors import ViztoolError
+from viztool.errors import SettingError, ViztoolError
 
 _DEBUG = "viztool.debug"
 
@@ -31,7 +31,7 @@ def debugging() -> bool:
 
 
 def reported(command: Callable[P, R]) -> Callable[P, R]:
-    """Give a command the option --debug, and end it with exit code 1 and one line if it raises."""
+    """Give a command the option --debug, and end it with exit code 1 and one line if it raises, 2 for wrong usage."""
 
     @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
     @functools.wraps(command)
@@ -45,6 +45,6 @@ def reported(command: Callable[P, R]) -> Callable[P, R]:
             if debugging():
                 raise
             click.echo(f"Error: {one_line(error)}", err=True)
-            sys.exit(1)
+            sys.exit(2 if isinstance(error, SettingError) else 1)
 
     return wrapper

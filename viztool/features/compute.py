@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, TypeAlias, get_args, overload
 
 import torch
@@ -128,12 +129,11 @@ def _look(
         torch.no_grad(),
         FieldTracer(net, x) as tracer,
         watch(named, exit=note_field),
+        _maps_or_an_error(STAGES if patterns is None else patterns),
         capture(net, STAGES if patterns is None else patterns, reduce=maps_of) as acts,
     ):
         output = _run(net, x)
 
-    if not len(acts):
-        raise LayerError("no layer puts out maps (channels of height × width): there is nothing to draw")
     kept = {name: next(tensors_in(acts[name]), None) for name in acts}
     without = tuple(name for name, maps in kept.items() if maps is None)
     named_outright = {patterns} if isinstance(patterns, str) else set(patterns or ())
@@ -157,6 +157,17 @@ def _look(
         )
         for index, subject in enumerate(subjects)
     ]
+
+
+@contextmanager
+def _maps_or_an_error(patterns: Patterns) -> Iterator[None]:
+    """A network that ran and has no stages has nothing to draw: `capture` cannot know that it ran."""
+    try:
+        yield
+    except LayerError:
+        if patterns not in (STAGES, [STAGES]):
+            raise
+        raise LayerError("no layer puts out maps (channels of height × width): there is nothing to draw") from None
 
 
 def _run(net: nn.Module, x: Tensor) -> Any:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from viztool.errors import ModelError
+from viztool.errors import ModelError, SettingError
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -186,29 +186,35 @@ def check_photo(photo: Any) -> Photo:
     raise ModelError(f"expected a photo as uint8 RGB (H, W, 3), got {got}; viztool.read_image gives one from a file")
 
 
+_LARGEST = 8192
+"""Pixels on a side of a network's input: more fill the memory before anything is said."""
+
+
 def check_size(size: Any) -> tuple[int, int]:
-    """(h, w) from a side or a pair of sides; else ModelError."""
+    """(h, w) from a side or a pair of sides; else SettingError."""
     try:
         h, w = (operator.index(side) for side in (size if hasattr(size, "__len__") else (size, size)))
     except (TypeError, ValueError):
-        raise ModelError(f"size must be a whole number of pixels or (height, width), got {size!r}") from None
+        raise SettingError(f"size must be a whole number of pixels or (height, width), got {size!r}") from None
     if min(h, w) < 1:
-        raise ModelError(f"size must be at least 1 × 1, got {h} × {w}")
+        raise SettingError(f"size must be at least 1 × 1, got {h} × {w}")
+    if max(h, w) > _LARGEST:
+        raise SettingError(f"size must be at most {_LARGEST} × {_LARGEST}, got {h} × {w}")
     return h, w
 
 
 def check_channel_values(values: Any, channels: int, what: str) -> tuple[float, ...]:
-    """One finite number a channel, from one number or as many; else ModelError. `what` is "mean" or "std"."""
+    """One finite number a channel, from one number or as many; else SettingError. `what` is "mean" or "std"."""
     try:
         numbers = tuple(float(value) for value in values) if hasattr(values, "__len__") else (float(values),) * channels
     except (TypeError, ValueError):
-        raise ModelError(f"{what} must be a number or one for each channel, got {values!r}") from None
+        raise SettingError(f"{what} must be a number or one for each channel, got {values!r}") from None
     if len(numbers) != channels:
         raise ModelError(f"{what} has {len(numbers)} values, and the network takes {channels} channels")
     if not all(math.isfinite(number) for number in numbers):
-        raise ModelError(f"{what} must be finite, got {_values(numbers)}")
+        raise SettingError(f"{what} must be finite, got {_values(numbers)}")
     if what == "std" and min(numbers) <= 0:
-        raise ModelError(f"std must be above 0 in every channel, got {_values(numbers)}")
+        raise SettingError(f"std must be above 0 in every channel, got {_values(numbers)}")
     return numbers
 
 

@@ -8,7 +8,7 @@ from types import EllipsisType
 
 import torch
 
-from viztool.errors import ModelError
+from viztool.errors import ModelError, SettingError
 from viztool.models.checkpoint import SUFFIXES
 
 # the source's own weights (..., the default), random ones (None), a name among the source's weights, or a file
@@ -49,7 +49,7 @@ def find_device(device: str | torch.device) -> torch.device:
     try:
         found = torch.device(device)
     except RuntimeError:
-        raise ModelError(f"unknown device {str(device)!r}: use auto, cpu, cuda or mps") from None
+        raise SettingError(f"unknown device {str(device)!r}: use auto, cpu, cuda or mps") from None
     if found.type == "cuda" and (found.index or 0) >= torch.cuda.device_count():
         raise ModelError(f"the device {found} is not available: torch sees {torch.cuda.device_count()} CUDA devices")
     if found.type == "mps" and not torch.backends.mps.is_available():
