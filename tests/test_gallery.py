@@ -1,57 +1,52 @@
 """The gallery tells the same story as the code."""
 
-import json
+import re
+import shlex
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from PIL import Image
 
-import viztool
 from viztool.cli import main
-from viztool.gallery import PIECES, page
+from viztool.gallery import PIECES
+from viztool.gallery.piece import _program
+from viztool.gallery.readme import readme
 
 GALLERY = Path(__file__).parents[1] / "gallery"
 
 
+QUICK = [piece for piece in PIECES if not piece.slow]
+
+
 @pytest.fixture(scope="module")
 def rebuilt(tmp_path_factory):
-    """A gallery made anew, from the photos alone."""
+    """The quick pieces made anew, from the photos alone."""
     folder = tmp_path_factory.mktemp("clone") / "gallery"
-    shutil.copytree(GALLERY / "inputs", folder / "inputs")
+    shutil.copytree(GALLERY, folder, ignore=shutil.ignore_patterns(*(f"{piece.name}.*" for piece in QUICK)))
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder.parent)
+        patch.setattr("viztool.gallery.stale", lambda folder: QUICK)
         result = CliRunner().invoke(main, ["gallery"])
     assert result.exit_code == 0, result.output
-    assert result.output.split() == [f"gallery/{piece.name}.png" for piece in PIECES]
+    assert sorted(result.output.split()) == sorted(f"gallery/{piece.name}{piece.suffix}" for piece in QUICK)
     return folder
 
 
-def figures(value):
-    """All numbers in a nested structure, by path, but for versions."""
-    if isinstance(value, dict):
-        return {
-            f"{key}/{path}": number
-            for key, item in value.items()
-            if key not in ("versions", "files")
-            for path, number in figures(item).items()
-        }
-    if isinstance(value, list):
-        return {f"{i}/{path}": number for i, item in enumerate(value) for path, number in figures(item).items()}
-    return {"": value}
+def heatmaps(numbers):
+    return numbers.get("heatmaps", [numbers] if "method" in numbers and "images" in numbers else [])
 
 
-@pytest.mark.parametrize("piece", PIECES, ids=lambda piece: piece.name)
+@pytest.mark.parametrize("piece", QUICK, ids=lambda piece: piece.name)
 class TestPieces:
     def test_the_committed_numbers_are_the_ones_it_gives_today(self, piece, rebuilt):
-        committed = json.loads((GALLERY / f"{piece.name}.json").read_text())
-        today = json.loads((rebuilt / f"{piece.name}.json").read_text())
-        assert [entry["class"] for entry in today["predictions"][:1]] == [
-            entry["class"] for entry in committed["predictions"][:1]
-        ]
-        for mine, theirs in zip(committed["predictions"], today["predictions"], strict=True):
+        committed, today = piece.read(GALLERY), piece.read(rebuilt)
+        assert committed.keys() == today.keys()
+        for mine, theirs in zip(committed.get("predictions", ()), today.get("predictions", ()), strict=True):
             assert mine["probability"] == pytest.approx(theirs["probability"], abs=0.01)
-        for mine, theirs in zip(committed["layers"], today["layers"], strict=True):
+        for mine, theirs in zip(committed.get("layers", ()), today.get("layers", ()), strict=True):
             for key in ("name", "type", "shape", "receptive_field"):
                 assert mine[key] == theirs[key]
             assert mine["dead"] == pytest.approx(theirs["dead"], abs=3), "a value next to zero may fall on either side"
@@ -60,23 +55,72 @@ class TestPieces:
             assert len(shared) >= 0.8 * len(best)
             for channel in shared:
                 assert channel["sd"] == pytest.approx(best[channel["index"]], rel=0.01)
+        for one, two in zip(heatmaps(committed), heatmaps(today), strict=True):
+            assert (one["method"], one["layer"]) == (two["method"], two["layer"])
+            for mine, theirs in zip(one["images"], two["images"], strict=True):
+                assert mine["target"] == theirs["target"]
+                for key in ("score", "max", "min"):
+                    assert mine.get(key, 0) == pytest.approx(theirs.get(key, 0), rel=0.01, abs=1e-4)
+                assert mine.get("spearman", []) == pytest.approx(theirs.get("spearman", []), abs=0.02)
 
     def test_its_command_makes_it(self, piece, rebuilt):
-        numbers = json.loads((rebuilt / f"{piece.name}.json").read_text())
-        command = numbers["command"].split()
-        assert command[:2] == ["viztool", "features"]
-        assert command[-2:] == ["-o", f"gallery/{piece.name}.png"]
-        assert viztool.read_image(rebuilt / f"{piece.name}.png").shape[1] == 1340
+        numbers = piece.read(rebuilt)
+        assert shlex.split(numbers["command"]) == [
+            "viztool",
+            *(argument.format(inputs="gallery/inputs") for argument in piece.arguments),
+            *("-o", f"gallery/{piece.name}{piece.suffix}"),
+        ]
+        with Image.open(piece.picture(rebuilt)) as picture:
+            assert picture.width == 1340 or piece.suffix == ".gif"
+
+    def test_it_is_current_until_something_that_it_is_made_of_changes(self, piece, rebuilt, monkeypatch):
+        assert piece.is_current(rebuilt)
+        assert not replace(piece, arguments=(*piece.arguments, "--seed", "1")).is_current(rebuilt)
+        monkeypatch.setattr("viztool.gallery.piece._program", lambda command: b"another program")
+        assert not piece.is_current(rebuilt)
 
 
-def test_the_readme_is_the_one_it_writes():
-    assert (GALLERY / "README.md").read_text() == page(GALLERY)
+def test_the_captions_say_what_the_numbers_say():
+    """What is claimed in words about a picture, of its committed numbers."""
+    pieces = {piece.name: piece.read(GALLERY) for piece in PIECES}
+
+    def inside(name, index):
+        lines = pieces[name]["heatmaps"][index]["images"][0]["checks"]
+        (line,) = [line for line in lines if "in the box" in line]
+        return int(line.split("%")[0])
+
+    _, deletion = pieces["cam_cat"]["images"][0]["checks"]
+    assert deletion.startswith("deletion")
+    own, chance = re.findall(r"\d\.\d+", deletion)
+    assert float(own) >= float(chance), "no better than chance at taking out"
+    assert inside("cam_two_classes", 0) > 75
+    assert inside("cam_two_classes", 1) < 25
+    assert inside("cam_hirescam", 0) < 50, "less than by chance"
+    assert inside("cam_hirescam", 1) > 60
+    assert len(pieces["cam_all"]["heatmaps"]) == 18
+    assert len(pieces["attribute_all"]["heatmaps"]) == 13
+    gone = pieces["cam_randomized"]["images"][0]["spearman"]
+    stays = pieces["attribute_randomized"]["images"][0]["spearman"]
+    assert max(map(abs, gone[2:])) < 0.5
+    assert min(stays[: len(stays) // 2]) > 0.85
+
+
+def test_what_changed_is_what_a_command_uses():
+    cam = next(piece for piece in PIECES if piece.name == "cam_cat")
+    features = next(piece for piece in PIECES if piece.name == "features_cat")
+    assert _program(cam.arguments[0]) != _program(features.arguments[0])
+
+
+def test_the_readme_is_the_one_it_writes(monkeypatch):
+    monkeypatch.chdir(GALLERY.parent)
+    assert (GALLERY / "README.md").read_text() == readme(Path("gallery"), PIECES)
 
 
 def test_every_picture_is_in_the_readme():
     text = (GALLERY / "README.md").read_text()
-    assert [path.stem for path in sorted(GALLERY.glob("*.png")) if path.name not in text] == []
-    assert {path.stem for path in GALLERY.glob("*.png")} == {piece.name for piece in PIECES}
+    pictures = {path.name for path in GALLERY.glob("*.*") if path.suffix in (".png", ".gif")}
+    assert [name for name in sorted(pictures) if name not in text] == []
+    assert pictures == {f"{piece.name}{piece.suffix}" for piece in PIECES}
 
 
 def test_every_photo_has_its_source():

@@ -123,7 +123,7 @@ def each_photo(
                 written = [result.save(job.target, force=force)]
                 if npz:
                     written.append(result.save_npz(job.arrays, force=force))
-                batch.wrote(result.numbers, *written)
+                batch.wrote(result, *written)
                 if verbose:
                     click.echo(f"{job.source}: {result.in_words}", err=True)
     batch.finish(command)
@@ -151,9 +151,10 @@ class Batch:
             self.failed.append({"source": photo, "error": text})
             click.echo(f"Error: {text}" if Path(photo).name in text else f"Error: {photo}: {text}", err=True)
 
-    def wrote(self, entry: dict[str, Any], *paths: Path) -> None:
-        """A photo is done: these files, and this entry for the manifest."""
-        self.done.append({**entry, "files": [str(path) for path in paths]})
+    def wrote(self, result: Result, *paths: Path) -> None:
+        """A photo is done: what was found goes to these files, and its numbers to the manifest."""
+        files = [str(path) for path in paths]
+        self.done.append({"summary": result.in_words, **result.numbers, "files": files})
         if not self.as_json and not self.quiet:
             for path in paths:
                 click.echo(str(path))

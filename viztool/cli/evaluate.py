@@ -148,7 +148,7 @@ def _finish(
         written = [ranking.save(target, force=force)]
         if npz:
             written.append(ranking.save_npz(target.with_suffix(".npz"), force=force))
-        batch.wrote(ranking.numbers, *written)
+        batch.wrote(ranking, *written)
     batch.finish("evaluate")
 
 

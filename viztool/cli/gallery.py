@@ -12,24 +12,37 @@ from typing import Any
 import click
 
 from viztool.cli.errors import reported
+from viztool.cli.progress import progress
 
 
 @click.command()
 @click.argument("folder", default="gallery", type=click.Path(path_type=Path))
+@click.option("--all", "every", is_flag=True, help="Also those that are there as they would be made today.")
+@click.option("-q", "--quiet", is_flag=True, help="Print nothing but errors.")
 @reported
-def gallery(folder: Path) -> None:
-    """Make every picture of the gallery anew, with its numbers beside it. FOLDER holds the photos in inputs/."""
-    from viztool.gallery import build_gallery
+def gallery(folder: Path, every: bool, quiet: bool) -> None:
+    """Make the pictures of the gallery that changed, each with its numbers beside it, and the pages that show them.
 
-    for piece in build_gallery(folder, _run):
-        click.echo(str(folder / f"{piece.name}.png"))
+    FOLDER holds the photos in inputs/. A picture changes with its command, the photos, and the program.
+    """
+    from viztool.gallery import PIECES, build_gallery, stale
+
+    todo = stale(folder)
+    if every:
+        todo = list(PIECES)
+    for piece in progress(build_gallery(folder, todo, run), quiet=quiet, what="pictures", total=len(todo)):
+        if not quiet:
+            click.echo(str(piece.picture(folder)))
+    if not todo and not quiet:
+        click.echo("nothing changed; --all makes every picture anew", err=True)
 
 
-def _run(arguments: Sequence[str]) -> dict[str, Any]:
+def run(arguments: Sequence[str]) -> dict[str, Any]:
     """Run a viztool command in this process; the entry of its manifest."""
-    group = click.get_current_context().find_root().command
+    from viztool.cli import main
+
     out = StringIO()
     with redirect_stdout(out):
-        group.main([*arguments, "--force", "--json"], standalone_mode=False)
+        main([*arguments, "--force", "--json"], standalone_mode=False)
     results: list[dict[str, Any]] = json.loads(out.getvalue())["results"]
     return results[0]

@@ -1,0 +1,99 @@
+"""One picture of the gallery, and whether what lies there is the one that its command makes today."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shlex
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import viztool
+
+INPUTS = "inputs"
+
+
+@dataclass(frozen=True)
+class Piece:
+    """One picture. arguments: of `viztool`, without the output; {inputs} stands for the folder of photos.
+
+    room: what it is filed under. suffix: of the picture's file. slow: whether it takes more than half a minute.
+    """
+
+    name: str
+    room: str
+    title: str
+    caption: str
+    arguments: tuple[str, ...]
+    suffix: str = ".png"
+    slow: bool = False
+
+    def command(self, folder: Path) -> list[str]:
+        """The arguments of `viztool` that make this piece in `folder`."""
+        inputs = (folder / INPUTS).as_posix()
+        filled = [argument.format(inputs=inputs) for argument in self.arguments]
+        return [*filled, "-o", self.picture(folder).as_posix()]
+
+    def shown_command(self, folder: Path) -> str:
+        """The command as one types it."""
+        return shlex.join(["viztool", *self.command(folder)])
+
+    def picture(self, folder: Path) -> Path:
+        return folder / f"{self.name}{self.suffix}"
+
+    def numbers(self, folder: Path) -> Path:
+        return folder / f"{self.name}.json"
+
+    def read(self, folder: Path) -> dict[str, Any]:
+        """Every number of the picture, its command and its title."""
+        numbers: dict[str, Any] = json.loads(self.numbers(folder).read_text())
+        return numbers
+
+    def made_of(self, folder: Path) -> str:
+        """A digest of all that the picture is made of: the command, the photos, the program."""
+        digest = hashlib.sha256("\0".join(self.arguments).encode())
+        digest.update(_inputs(folder / INPUTS))
+        digest.update(_program(self.arguments[0]))
+        return digest.hexdigest()[:16]
+
+    def is_current(self, folder: Path) -> bool:
+        """Whether the picture and its numbers are there, and made of what there is today."""
+        try:
+            return self.picture(folder).exists() and self.read(folder).get("made_of") == self.made_of(folder)
+        except (OSError, ValueError):
+            return False
+
+
+@cache
+def _inputs(folder: Path) -> bytes:
+    return _digest(sorted(folder.glob("*.*")))
+
+
+_OWN_ROOMS = {
+    "features": {"features"},
+    "cam": {"cam", "faithfulness"},
+    "attribute": {"attribution", "cam", "faithfulness"},
+    "kernels": {"kernels"},
+    "dream": {"kernels"},
+    "demo": {"demos", "kernels"},
+}
+"""The rooms that a command uses, of those that not all of them use."""
+
+
+@cache
+def _program(command: str) -> bytes:
+    """A digest of the modules behind a command."""
+    house = Path(viztool.__file__).parent
+    others = set().union(*_OWN_ROOMS.values()) | {"gallery"}
+    others -= _OWN_ROOMS.get(command, set())
+    files = sorted(house.rglob("*.py"))
+    return _digest([file for file in files if not others & set(file.relative_to(house).parts)])
+
+
+def _digest(files: list[Path]) -> bytes:
+    digest = hashlib.sha256()
+    for file in files:
+        digest.update(file.name.encode() + b"\0" + file.read_bytes())
+    return digest.digest()
