@@ -22,8 +22,9 @@ import torch
 
 import viztool
 from viztool.images import find_images, write_image
+from viztool.kernels.ascent import Optima
 from viztool.kernels.checks import high_frequency_fraction, robustness
-from viztool.kernels.loop import Optima, maximize
+from viztool.kernels.loop import maximize
 from viztool.kernels.objectives import Objective, channel, logit
 from viztool.kernels.photos import watch_photos
 from viztool.models.model import Model

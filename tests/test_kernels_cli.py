@@ -16,10 +16,11 @@ import viztool
 from viztool.cli import main
 from viztool.errors import ViztoolError
 from viztool.images import write_image
+from viztool.kernels.ascent import Optima, Progress
 from viztool.kernels.dream import dream
 from viztool.kernels.grid import activation_grid
 from viztool.kernels.growth import Growth, spaced
-from viztool.kernels.loop import Optima, Progress, maximize
+from viztool.kernels.loop import maximize
 from viztool.kernels.objectives import channel, layer_energy
 from viztool.kernels.store import FolderStore
 

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 import viztool
 from viztool.errors import LayerError, ModelError, ViztoolError
 from viztool.kernels import objectives as o
-from viztool.kernels.loop import INTERRUPTED, NOT_FINITE, SILENT, Progress, maximize
+from viztool.kernels.ascent import INTERRUPTED, NOT_FINITE, SILENT, Progress
+from viztool.kernels.loop import maximize
 from viztool.kernels.network import Stopped
 from viztool.kernels.parameterizations import CPPN, MACO, Fourier, Laplacian, Pixels
 from viztool.kernels.redirect import Redirected

@@ -14,9 +14,9 @@ from PIL import Image
 import viztool
 from viztool.errors import LayerError, TargetError, ViztoolError
 from viztool.kernels import KernelSheet, visualize_kernels
-from viztool.kernels.loop import Optima, Progress
+from viztool.kernels.ascent import Optima, Progress
 from viztool.kernels.photos import selectivity
-from viztool.kernels.visualize import noise_means
+from viztool.kernels.units import noise_means
 from viztool.models.model import Model, wrap_model
 from viztool.render.kernel_sheet import Card, KernelPage, Picked, draw_color_kernel, draw_slices, kernel_page
 

@@ -16,7 +16,7 @@ from viztool.cli.options import complete_layer, load, model_options
 
 if TYPE_CHECKING:
     from viztool.kernels import KernelSheet
-    from viztool.kernels.loop import Callback, Progress
+    from viztool.kernels.ascent import Callback, Progress
     from viztool.kernels.store import FolderStore
     from viztool.models.model import Model
 
@@ -167,7 +167,7 @@ def _draw(
 ) -> tuple[KernelSheet, FolderStore]:
     from viztool.kernels import visualize_kernels
     from viztool.kernels.store import FolderStore
-    from viztool.kernels.visualize import every_channel
+    from viztool.kernels.units import every_channel
 
     if channels == _ALL and layer is not None:
         channels = every_channel(model, layer, settings["size"])

@@ -1,6 +1,7 @@
 """What a kernel looks for: its weights, the picture that excites it most, and the photos that do."""
 
-from viztool.kernels.loop import Optima, Progress, maximize
+from viztool.kernels.ascent import Optima, Progress
+from viztool.kernels.loop import maximize
 from viztool.kernels.result import KernelSheet
 from viztool.kernels.visualize import visualize_kernels
 

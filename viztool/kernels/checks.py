@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from viztool.kernels.loop import generators
+from viztool.kernels.ascent import generators
 from viztool.kernels.network import Stopped
 from viztool.kernels.objectives import Objective, View
 from viztool.kernels.parameterizations.fourier import frequencies

@@ -12,10 +12,11 @@ from torch.nn import functional as F
 
 import viztool
 from viztool.errors import ViztoolError
-from viztool.kernels.loop import generators
+from viztool.kernels.ascent import generators
 from viztool.kernels.network import Stopped
 from viztool.kernels.objectives import Objective, View, channel, layer_energy
-from viztool.kernels.visualize import one_layer, to_pixels
+from viztool.kernels.pixels import to_pixels
+from viztool.kernels.units import one_layer
 from viztool.models.model import Model, wrap_model
 from viztool.models.preprocess import LUMA, check_photo
 from viztool.render.colormaps import Picture

@@ -12,10 +12,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import viztool
-from viztool.kernels.loop import Callback, maximize
+from viztool.kernels.ascent import Callback
+from viztool.kernels.loop import maximize
 from viztool.kernels.network import Stopped
 from viztool.kernels.objectives import direction
-from viztool.kernels.visualize import one_layer, to_pixels
+from viztool.kernels.pixels import to_pixels
+from viztool.kernels.units import one_layer
 from viztool.models.model import Model, wrap_model
 from viztool.render.colormaps import Picture
 from viztool.render.grid_sheet import grid_sheet

@@ -12,8 +12,8 @@ from PIL import Image
 
 from viztool.errors import ViztoolError
 from viztool.images import atomic_write, write_image
-from viztool.kernels.loop import Progress
-from viztool.kernels.visualize import to_pixels
+from viztool.kernels.ascent import Progress
+from viztool.kernels.pixels import to_pixels
 from viztool.render.colormaps import Picture
 
 _MILLISECONDS = 90

@@ -13,7 +13,7 @@ import torch
 
 from viztool.hooks.naming import unwrap
 from viztool.images import atomic_write
-from viztool.kernels.loop import Optima
+from viztool.kernels.ascent import Optima
 from viztool.models.model import Model
 
 

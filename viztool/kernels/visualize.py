@@ -3,48 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
 from viztool.errors import LayerError, ViztoolError
 from viztool.hooks.naming import named_layers, unwrap
-from viztool.hooks.select import select
 from viztool.images import find_images
+from viztool.kernels.ascent import INTERRUPTED, SILENT, Callback, Optima, Progress, Settings
 from viztool.kernels.checks import high_frequency_fraction, robustness
-from viztool.kernels.loop import (
-    INTERRUPTED,
-    SILENT,
-    Callback,
-    Optima,
-    Progress,
-    Settings,
-    ascend,
-    default_transforms,
-    generators,
-)
+from viztool.kernels.loop import ascend, default_transforms
 from viztool.kernels.network import Stopped
 from viztool.kernels.objectives import OUTPUT, Objective, channel, logit
-from viztool.kernels.parameterizations import MACO, PARAMETERIZATIONS, Parameterization, Shape
+from viztool.kernels.parameterizations import MACO, PARAMETERIZATIONS, Parameterization
 from viztool.kernels.photos import Kind, Photo, PhotoActivity, selectivity, watch_photos
+from viztool.kernels.pixels import opacity, to_pixels
 from viztool.kernels.result import Drawn, KernelPictures, KernelSheet
 from viztool.kernels.transforms import Transforms, crop, noise, pad
+from viztool.kernels.units import SIZE, Units, channels_of, classes_of, one_layer
 from viztool.kernels.weights import kernel_of
 from viztool.models.model import Model, wrap_model
-from viztool.models.outputs import class_name
 from viztool.models.preprocess import check_size
 from viztool.models.repeated import at_once
-from viztool.render.colormaps import Picture
-from viztool.targets import resolve
 
-_SIZE = 128
-_CHOSEN = 8
-_NOISES = 64
 _NOTHING = 1e-5
 _TRANSFORMS = {"jitter": "shifts", "scale": "zooms", "rotate": "turns", "crop": "crops", "noise": "noise"}
 
@@ -63,17 +48,6 @@ class Store(Protocol):
 
     def save(self, part: int, optima: Optima) -> None:
         """Keep them."""
-
-
-@dataclass(frozen=True)
-class Units:
-    """Which units to draw, and how they came to be chosen. labels: of each, as the sheet calls it."""
-
-    layer: str
-    indices: tuple[int, ...]
-    labels: tuple[str, ...]
-    width: int
-    chosen: str
 
 
 def visualize_kernels(
@@ -116,15 +90,15 @@ def visualize_kernels(
     Raises LayerError, TargetError and ModelError for a layer, a channel, a class or a size that does not fit.
     """
     known = model if isinstance(model, Model) else wrap_model(model)
-    sides = check_size(size or (_SIZE if targets is None else known.size))
+    sides = check_size(size or (SIZE if targets is None else known.size))
     if (layer is None) == (targets is None):
         raise LayerError("name either a layer, or targets (classes)")
     name = OUTPUT if layer is None else one_layer(known, layer)
     activity = None if photos is None else watch_photos(known, name, _photos(photos), keep=keep, seed=seed)
     units = (
-        _classes(known, targets, sides)
+        classes_of(known, targets, sides)
         if targets is not None
-        else _channels(known, name, channels, sides, activity, seed)
+        else channels_of(known, name, channels, sides, activity, seed)
     )
     kind, settings = ascent_settings(parameterization, transforms, steps, sides)
     both = (targets is None) if negative is None else negative
@@ -196,20 +170,6 @@ def _in_words(transforms: Transforms) -> str:
     return f"random {', '.join(words)}" if words else "no transforms"
 
 
-def one_layer(model: Model, pattern: str) -> str:
-    """The one layer that a pattern names. Raises LayerError if it names none, or several."""
-    picked = select(named_layers(unwrap(model.net)), pattern)
-    if len(picked) > 1:
-        raise LayerError(f"{pattern!r} picks {len(picked)} layers, {picked[0]!r} and others; name one")
-    return picked[0]
-
-
-def every_channel(model: Model, layer: str, size: int | tuple[int, int] | None = None) -> list[int]:
-    """The numbers of all channels of a layer."""
-    name = one_layer(model, layer)
-    return list(range(Stopped(model, [name], check_size(size or _SIZE), fold=False).widths[name]))
-
-
 def _photos(photos: str | Path | Sequence[Photo]) -> Sequence[Photo]:
     return list(find_images([photos])) if isinstance(photos, str | Path) else photos
 
@@ -221,60 +181,6 @@ def _photo_note(photos: str | Path | Sequence[Photo], activity: PhotoActivity) -
     return (
         f"Photos: the best of {len(activity.sources)}{where}{skipped}, cut at {field}; under each the unit's own value."
     )
-
-
-def _classes(model: Model, targets: Sequence[int | str], size: tuple[int, int]) -> Units:
-    width = Stopped(model, [OUTPUT], size, fold=False).widths[OUTPUT]
-    resolved = resolve(list(targets), torch.zeros(len(targets), width), model.classes, len(targets))
-    indices = resolved.classes or ()
-    labels = tuple(class_name(model.classes, index) for index in indices)
-    return Units(OUTPUT, indices, labels, width, "classes as asked")
-
-
-def _channels(
-    model: Model,
-    layer: str,
-    channels: Sequence[int] | None,
-    size: tuple[int, int],
-    activity: PhotoActivity | None,
-    seed: int,
-) -> Units:
-    if channels is not None:
-        width = Stopped(model, [layer], size, fold=False).widths[layer]
-        for index in channels:
-            if not 0 <= index < width:
-                raise LayerError(f"layer {layer!r} has {width} channels, 0 to {width - 1}, and no {index}")
-        if not channels:
-            raise LayerError("no channel is named; name at least one, or leave them out for the most selective")
-        return Units(layer, tuple(channels), tuple(f"#{index}" for index in channels), width, "channels as asked")
-    means = noise_means(model, layer, size, seed) if activity is None else activity.means
-    scores = selectivity(np.nan_to_num(means))
-    best = np.argsort(-scores, kind="stable")[:_CHOSEN]
-    over = (
-        f"noise with the spectrum of photos ({_NOISES}; give photos for a better choice)"
-        if activity is None
-        else "the photos"
-    )
-    return Units(
-        layer,
-        tuple(int(index) for index in best),
-        tuple(f"#{index}" for index in best),
-        means.shape[1],
-        f"the {len(best)} most selective, by (max − mean) / sd over {over}",
-    )
-
-
-def noise_means(model: Model, layer: str, size: tuple[int, int], seed: int) -> npt.NDArray[np.float32]:
-    """Spatial means of each channel over pictures with the spectrum of photos and random phases: (n, C)."""
-    network = Stopped(model, [layer], size)
-    shape = Shape(model.channels, size, model.device)
-    found = []
-    with torch.no_grad():
-        for first in range(0, _NOISES, 8):
-            drawn = generators([(seed, index) for index in range(first, first + 8)], 3)
-            images = MACO().start(shape, drawn).image()
-            found.append(network(images)[layer].float().mean((2, 3)).cpu())
-    return torch.cat(found).numpy()
 
 
 def _parts(
@@ -353,7 +259,7 @@ def _checked(
             with torch.no_grad():
                 output = Stopped(judge, [OUTPUT], (images.shape[-2], images.shape[-1]), fold=False)(images[:1])[OUTPUT]
             numbers["judged"] = float(output[0, :, 0, 0].softmax(0)[unit])
-        pixels, alpha = to_pixels(images[sign]), _opacity(optima.alpha[at])
+        pixels, alpha = to_pixels(images[sign]), opacity(optima.alpha[at])
         status = optima.status[at] or ("" if moved[sign] else SILENT)
         drawn.append(Drawn(pixels, alpha, status, optima.steps[at], numbers))
     return drawn
@@ -395,15 +301,3 @@ def _pictures(
         excerpts={} if activity is None else {kind: activity.excerpts(unit, kind) for kind in kinds},
         natural={} if activity is None else _natural(activity, unit),
     )
-
-
-def to_pixels(image: Tensor) -> Picture:
-    """(C, h, w) in [0, 1] as uint8 (h, w, 3): one channel in grey, of several the first three as colours."""
-    shown = image[:3] if len(image) >= 3 else image[:1].expand(3, -1, -1)
-    return np.ascontiguousarray((shown * 255).round().byte().permute(1, 2, 0).cpu().numpy())
-
-
-def _opacity(alpha: Tensor) -> npt.NDArray[np.uint8]:
-    """Summed gradient magnitude, clipped at its 80th percentile, as in MACO."""
-    limit = float(alpha.flatten().quantile(0.8)) if alpha.numel() < 2**24 else float(alpha.max())
-    return np.asarray((alpha / max(limit, 1e-20)).clamp(0, 1).mul(255).round().byte().numpy())

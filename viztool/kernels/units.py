@@ -1,0 +1,110 @@
+"""Which units of a layer to draw: those that were asked for, or those that stand out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from viztool.errors import LayerError
+from viztool.hooks.naming import named_layers, unwrap
+from viztool.hooks.select import select
+from viztool.kernels.ascent import generators
+from viztool.kernels.network import Stopped
+from viztool.kernels.objectives import OUTPUT
+from viztool.kernels.parameterizations import MACO, Shape
+from viztool.kernels.photos import PhotoActivity, selectivity
+from viztool.models.model import Model
+from viztool.models.outputs import class_name
+from viztool.models.preprocess import check_size
+from viztool.targets import resolve
+
+SIZE = 128
+"""Of a channel's picture, in pixels, where none is asked for."""
+
+_CHOSEN = 8
+_NOISES = 64
+
+
+@dataclass(frozen=True)
+class Units:
+    """Which units to draw, and how they came to be chosen. labels: of each, as the sheet calls it."""
+
+    layer: str
+    indices: tuple[int, ...]
+    labels: tuple[str, ...]
+    width: int
+    chosen: str
+
+
+def one_layer(model: Model, pattern: str) -> str:
+    """The one layer that a pattern names. Raises LayerError if it names none, or several."""
+    picked = select(named_layers(unwrap(model.net)), pattern)
+    if len(picked) > 1:
+        raise LayerError(f"{pattern!r} picks {len(picked)} layers, {picked[0]!r} and others; name one")
+    return picked[0]
+
+
+def every_channel(model: Model, layer: str, size: int | tuple[int, int] | None = None) -> list[int]:
+    """The numbers of all channels of a layer."""
+    name = one_layer(model, layer)
+    return list(range(Stopped(model, [name], check_size(size or SIZE), fold=False).widths[name]))
+
+
+def classes_of(model: Model, targets: Sequence[int | str], size: tuple[int, int]) -> Units:
+    """Classes, by index or name. Raises TargetError for one that is not there."""
+    width = Stopped(model, [OUTPUT], size, fold=False).widths[OUTPUT]
+    resolved = resolve(list(targets), torch.zeros(len(targets), width), model.classes, len(targets))
+    indices = resolved.classes or ()
+    labels = tuple(class_name(model.classes, index) for index in indices)
+    return Units(OUTPUT, indices, labels, width, "classes as asked")
+
+
+def channels_of(
+    model: Model,
+    layer: str,
+    channels: Sequence[int] | None,
+    size: tuple[int, int],
+    activity: PhotoActivity | None,
+    seed: int,
+) -> Units:
+    """Channels of a layer, those asked for or the most selective. Raises LayerError for one that is not there."""
+    if channels is not None:
+        width = Stopped(model, [layer], size, fold=False).widths[layer]
+        for index in channels:
+            if not 0 <= index < width:
+                raise LayerError(f"layer {layer!r} has {width} channels, 0 to {width - 1}, and no {index}")
+        if not channels:
+            raise LayerError("no channel is named; name at least one, or leave them out for the most selective")
+        return Units(layer, tuple(channels), tuple(f"#{index}" for index in channels), width, "channels as asked")
+    means = noise_means(model, layer, size, seed) if activity is None else activity.means
+    scores = selectivity(np.nan_to_num(means))
+    best = np.argsort(-scores, kind="stable")[:_CHOSEN]
+    over = (
+        f"noise with the spectrum of photos ({_NOISES}; give photos for a better choice)"
+        if activity is None
+        else "the photos"
+    )
+    return Units(
+        layer,
+        tuple(int(index) for index in best),
+        tuple(f"#{index}" for index in best),
+        means.shape[1],
+        f"the {len(best)} most selective, by (max − mean) / sd over {over}",
+    )
+
+
+def noise_means(model: Model, layer: str, size: tuple[int, int], seed: int) -> npt.NDArray[np.float32]:
+    """Spatial means of each channel over pictures with the spectrum of photos and random phases: (n, C)."""
+    network = Stopped(model, [layer], size)
+    shape = Shape(model.channels, size, model.device)
+    found = []
+    with torch.no_grad():
+        for first in range(0, _NOISES, 8):
+            drawn = generators([(seed, index) for index in range(first, first + 8)], 3)
+            images = MACO().start(shape, drawn).image()
+            found.append(network(images)[layer].float().mean((2, 3)).cpu())
+    return torch.cat(found).numpy()
