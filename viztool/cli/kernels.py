@@ -135,7 +135,7 @@ def kernels(
         written.append(grown.save(film, force=force))
     if saved is not None:
         written += saved.save_frames(target.with_name(f"{target.stem}_steps"), force=force)
-    batch.wrote(sheet.numbers, *written)
+    batch.wrote(sheet, *written)
     if verbose:
         click.echo(sheet.in_words, err=True)
     interrupted = [kernel.label for kernel in sheet.kernels if kernel.optimum.status == "interrupted"]
