@@ -16,14 +16,17 @@ import warnings
 import zlib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import ClassVar
 
 import cv2
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from PIL import Image, ImageFile, JpegImagePlugin, TiffImagePlugin
 
 from viztool.errors import ImageError
 from viztool.images import MAX_PIXELS, atomic_write, find_images, png_bytes, read_image, write_image
+from viztool.results import Result
 
 # ---------------------------------------------------------------- pictures made here
 
@@ -923,3 +926,18 @@ def test_what_leads_to_no_picture_is_named_when_it_is_read(album: Path) -> None:
         "empty is a folder with no picture in it; use JPEG, PNG, WebP, BMP, TIFF or GIF",
         "no picture matches x*.png",
     ]
+
+
+def test_a_folder_does_not_give_the_sheets_that_were_drawn_into_it(tmp_path: Path) -> None:
+    class Sheet(Result):
+        numbers: ClassVar = {}
+
+        def picture(self) -> NDArray[np.uint8]:
+            return np.zeros((4, 5, 3), np.uint8)
+
+    photo = write_image(tmp_path / "photo.png", np.zeros((4, 5, 3), np.uint8))
+    sheet = Sheet().save(tmp_path / "photo_features.png")
+    assert find_images([tmp_path]) == [photo]
+    assert find_images([sheet]) == [sheet], "a file is taken whatever it is"
+    assert find_images([str(tmp_path / "*.png")]) == [photo, sheet], "and what a glob names"
+    assert np.array_equal(read_image(sheet), Sheet().picture())

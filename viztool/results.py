@@ -41,7 +41,7 @@ class Result(ABC):
 
         Raises ImageError if it cannot be written, or if force is False and the file exists.
         """
-        return write_image(path, self.picture(), force=force)
+        return write_image(path, self.picture(), force=force, is_sheet=True)
 
     def save_npz(self, path: str | PathLike[str], *, force: bool = True) -> Path:
         """Write `arrays` into one compressed .npz, whole or not at all; as in `save`."""

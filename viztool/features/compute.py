@@ -87,7 +87,7 @@ def feature_maps(
     The network runs once, in evaluation mode and without grad, and is left as it was. Raises LayerError
     if no layer matches or none of them has maps, ModelError if the network cannot run on the photo.
     """
-    if top is not None and top < 1:
+    if top is not None and (not isinstance(top, int) or top < 1):
         raise LayerError(f"top is {top}; draw at least one channel, or all with top=None")
     if normalize not in get_args(Normalize):
         raise LayerError(f"normalize is {normalize!r}; it is one of {', '.join(get_args(Normalize))}")

@@ -8,14 +8,14 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-from viztool.images.naming import PICTURE_SUFFIXES
+from viztool.images.naming import MAKER, PICTURE_SUFFIXES
 
 
 def find_images(paths: Iterable[str | os.PathLike[str]]) -> list[Path]:
     """The pictures that `paths` name, each once, in the order given.
 
     A file is taken whatever it is called. A folder gives the picture files in it (known by their suffix,
-    hidden ones and those in folders below left out), a glob its matches (`**` goes into folders below;
+    hidden ones, sheets that viztool drew, and those in folders below left out), a glob its matches (`**` goes into folders below;
     if some have a picture's suffix, only those), both in natural order: img2 before img10. "-", the
     standard input, stays as it is.
 
@@ -32,8 +32,9 @@ def find_images(paths: Iterable[str | os.PathLike[str]]) -> list[Path]:
 
 
 def pictures_in(folder: Path) -> list[Path]:
-    """The picture files of a folder, hidden ones left out, in natural order. Raises OSError if it cannot be listed."""
-    return sorted((path for path in folder.iterdir() if not path.name.startswith(".") and _is_picture(path)), key=_key)
+    """The picture files of a folder, hidden ones and sheets left out, in natural order. Raises OSError if it cannot be listed."""
+    seen = (path for path in folder.iterdir() if not path.name.startswith(".") and _is_picture(path))
+    return sorted((path for path in seen if not _is_sheet(path)), key=_key)
 
 
 def is_glob(name: str) -> bool:
@@ -58,6 +59,17 @@ def _expand(name: str) -> list[Path]:
 
 def _is_picture(path: Path) -> bool:
     return path.suffix.lower() in PICTURE_SUFFIXES and path.is_file()
+
+
+def _is_sheet(path: Path) -> bool:
+    """Whether this is a PNG that says that viztool drew it."""
+    if path.suffix.lower() != ".png":
+        return False
+    try:
+        with path.open("rb") as file:
+            return f"Software\0{MAKER}".encode() in file.read(128)
+    except OSError:
+        return False  # read_image says what is wrong with it
 
 
 def _key(path: Path) -> list[tuple[list[str | int], str]]:

@@ -12,6 +12,9 @@ PICTURE_SUFFIXES = {
     *(".webp", ".bmp", ".gif", ".avif"),
 }
 
+MAKER = "viztool"
+"""What the PNG files of sheets name as their software, by which a folder's sheets are told from its photos."""
+
 
 def shown(path: str | os.PathLike[str]) -> str:
     """`path` as an error message names it: in one line, and printable whatever the file is called."""

@@ -14,9 +14,10 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from viztool.errors import ImageError
-from viztool.images.naming import reason, shown
+from viztool.images.naming import MAKER, reason, shown
 
 _FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
 _SETTINGS: dict[str, dict[str, Any]] = {
@@ -27,10 +28,13 @@ _SETTINGS: dict[str, dict[str, Any]] = {
 _LONGEST_SIDE = {"JPEG": 65_500, "WEBP": 16_383}  # libjpeg's JPEG_MAX_DIMENSION, libwebp's WEBP_MAX_DIMENSION
 
 
-def write_image(path: str | os.PathLike[str], picture: NDArray[np.uint8], *, force: bool = True) -> Path:
+def write_image(
+    path: str | os.PathLike[str], picture: NDArray[np.uint8], *, force: bool = True, is_sheet: bool = False
+) -> Path:
     """Write a picture, uint8 RGB (H, W, 3), as PNG, JPEG or WebP by the suffix of `path`; returns `path`.
 
-    Whole or not at all, and with `force=False` never over an existing file: see `atomic_write`.
+    Whole or not at all, and with `force=False` never over an existing file: see `atomic_write`. is_sheet: a PNG says
+    that it was drawn here, so that `find_images` does not take it for a photo of the folder it lies in.
     Raises ImageError for another suffix, another array, or a file that cannot be written.
     """
     path = Path(path)
@@ -46,7 +50,7 @@ def write_image(path: str | os.PathLike[str], picture: NDArray[np.uint8], *, for
             f"{shown(path)} would be {width} × {height}, and a {suffix} has at most {limit} pixels a side; write .png"
         )
     with atomic_write(path, force=force) as file:
-        file.write(_encode(picture, _FORMATS[suffix]))
+        file.write(_encode(picture, _FORMATS[suffix], is_sheet))
     return path
 
 
@@ -67,9 +71,14 @@ def check_picture(picture: object) -> None:
     raise ImageError(f"a picture to write is an array of uint8 (H, W, 3), RGB, not {got}")
 
 
-def _encode(picture: NDArray[np.uint8], format: str) -> bytes:
+def _encode(picture: NDArray[np.uint8], format: str, is_sheet: bool = False) -> bytes:
     buffer = io.BytesIO()
-    Image.fromarray(picture).save(buffer, format, **_SETTINGS[format])
+    settings = _SETTINGS[format]
+    if is_sheet and format == "PNG":
+        told = PngInfo()
+        told.add_text("Software", MAKER)
+        settings = {**settings, "pnginfo": told}
+    Image.fromarray(picture).save(buffer, format, **settings)
     return buffer.getvalue()
 
 
