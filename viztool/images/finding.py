@@ -15,9 +15,9 @@ def find_images(paths: Iterable[str | os.PathLike[str]]) -> list[Path]:
     """The pictures that `paths` name, each once, in the order given.
 
     A file is taken whatever it is called. A folder gives the picture files in it (known by their suffix,
-    hidden ones, sheets that viztool drew, and those in folders below left out), a glob its matches (`**` goes into folders below;
-    if some have a picture's suffix, only those), both in natural order: img2 before img10. "-", the
-    standard input, stays as it is.
+    hidden ones, sheets that viztool drew, and those in folders below left out), a glob its matches (`**`
+    goes into folders below; if some have a picture's suffix, only those), both in natural order: img2
+    before img10. "-", the standard input, stays as it is.
 
     Never raises, so that one wrong name does not stop a batch: what leads to no picture (a missing file,
     an empty folder, a glob without a match) stays in the list too, and `read_image` says what is wrong with it.
@@ -32,7 +32,10 @@ def find_images(paths: Iterable[str | os.PathLike[str]]) -> list[Path]:
 
 
 def pictures_in(folder: Path) -> list[Path]:
-    """The picture files of a folder, hidden ones and sheets left out, in natural order. Raises OSError if it cannot be listed."""
+    """The picture files of a folder but hidden ones and sheets, in natural order.
+
+    Raises OSError if it cannot be listed.
+    """
     seen = (path for path in folder.iterdir() if not path.name.startswith(".") and _is_picture(path))
     return sorted((path for path in seen if not _is_sheet(path)), key=_key)
 
