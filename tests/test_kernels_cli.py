@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -113,6 +116,32 @@ class TestKernels:
         with np.load("whole.npz") as whole, np.load("part.npz") as part:
             for name in whole.files:
                 np.testing.assert_array_equal(part[name], whole[name])
+
+    @pytest.mark.parametrize(("at", "written"), [(0, False), (8, True)])
+    def test_ctrl_c_keeps_what_is_finished(
+        self, folder: Path, monkeypatch: pytest.MonkeyPatch, at: int, written: bool
+    ) -> None:
+        command = import_module("viztool.cli.kernels")  # the attribute of that name is the command itself
+
+        def pressed(progress: Progress) -> None:
+            if progress.indices.start == at and progress.step == 2:
+                raise KeyboardInterrupt
+
+        @contextmanager
+        def impatient(*_: object) -> Iterator[object]:
+            yield pressed, None
+
+        with monkeypatch.context() as patch:
+            patch.setattr(command, "_progress", impatient)
+            result = run("kernels", *ARGUMENTS, "-c", "all", fails=1)
+        assert (folder / "second_kernels.png").exists() == written
+        if written:
+            assert result.stderr == "interrupted: 2 of 6 not finished; the same command goes on there\n"
+        else:
+            assert result.stderr == "Error: interrupted before any picture was finished; nothing is written\n"
+        manifest = json.loads(run("kernels", *ARGUMENTS, "-c", "all", "--json").stdout)
+        assert [kernel["optimum"]["status"] for kernel in manifest["results"][0]["kernels"]] == ["ok"] * 6
+        assert [path.name for path in folder.iterdir()] == ["second_kernels.png"]
 
     def test_parts_of_another_run_are_not_taken(self, folder: Path) -> None:
         model = shared()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -110,6 +110,8 @@ def kernels(
         raise click.UsageError("--alpha is of single pictures: add --each")
     target = Path(output or f"{(layer or 'classes').replace('/', '_').replace('*', '_')}_kernels.png")
     film = target.with_suffix(".gif")
+    unfinished = target.with_name(f".{target.name}.unfinished")
+    force = force or unfinished.exists()  # what is there then is this run's own, as far as it came
     for path in (target, *([film] if gif else []), *([target.with_suffix(".npz")] if npz else [])):
         refuse_existing(path, force)
     settings = {key: options.pop(key) for key in ("steps", "photos", "keep", "spread", "parameterization", "rank")}
@@ -125,7 +127,10 @@ def kernels(
     grown = Growth(spaced(steps), every=1 + both) if gif else None
     saved = Growth([*range(save_every, steps, save_every), steps], every=1 + both) if save_every else None
     watchers = [watcher for watcher in (grown, saved) if watcher is not None]
-    sheet, store = _draw(model, layer, channels, targets, settings, second, target, watchers, quiet)
+    sheet, store = _draw(model, layer, channels, targets, settings, second, unfinished, watchers, quiet)
+    interrupted = [kernel.label for kernel in sheet.kernels if kernel.optimum.status == "interrupted"]
+    if len(interrupted) == len(sheet):
+        raise click.ClickException("interrupted before any picture was finished; nothing is written")
     written = [sheet.save(target, force=force)]
     if npz:
         written.append(sheet.save_npz(target.with_suffix(".npz"), force=force))
@@ -138,14 +143,13 @@ def kernels(
     batch.wrote(sheet, *written)
     if verbose:
         click.echo(sheet.in_words, err=True)
-    interrupted = [kernel.label for kernel in sheet.kernels if kernel.optimum.status == "interrupted"]
-    if interrupted or len(sheet) < len(sheet.asked):
-        left = len(sheet.asked) - len(sheet) + len(interrupted)
-        click.echo(f"interrupted: {left} of {len(sheet.asked)} not finished; the same command goes on there", err=True)
-        batch.failed.append({"source": layer or "classes", "error": f"interrupted, {left} not finished"})
-    else:
+    left = len(sheet.asked) - len(sheet) + len(interrupted)
+    if not left:
         store.discard()
     batch.finish("kernels")
+    if left:
+        click.echo(f"interrupted: {left} of {len(sheet.asked)} not finished; the same command goes on there", err=True)
+        sys.exit(1)
 
 
 def _judge(name: str) -> Model:
@@ -161,7 +165,7 @@ def _draw(
     targets: Sequence[str],
     settings: dict[str, Any],
     judge: Model | None,
-    target: Path,
+    unfinished: Path,
     watchers: Sequence[Callback],
     quiet: bool,
 ) -> tuple[KernelSheet, FolderStore]:
@@ -172,8 +176,8 @@ def _draw(
     if channels == _ALL and layer is not None:
         channels = every_channel(model, layer, settings["size"])
     what = {**settings, "layer": layer, "channels": channels, "targets": list(targets)}
-    store = FolderStore(target.with_name(f".{target.name}.unfinished"), model, what)
-    with _progress(quiet) as advance:
+    store = FolderStore(unfinished, model, what)
+    with _progress(quiet, settings["photos"]) as (advance, photo_seen):
 
         def callback(progress: Progress) -> None:
             advance(progress)
@@ -188,28 +192,28 @@ def _draw(
             judge=judge,
             store=store,
             callback=callback,
+            photo_callback=photo_seen,
             **settings,
         )
     return sheet, store
 
 
 @contextmanager
-def _progress(quiet: bool) -> Iterator[Callback]:
-    """A bar with the time left on stderr, if that is a terminal; of steps that were made, in this run alone."""
+def _progress(quiet: bool, photos: str | None) -> Iterator[tuple[Callback, Callable[[int], None]]]:
+    """Bars with the time left on stderr, if that is a terminal: for steps, and for photos seen so far."""
     if quiet or not sys.stderr.isatty():
-        yield lambda progress: None
+        yield lambda progress: None, lambda seen: None
         return
     from rich.console import Console
     from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
     from rich.progress import Progress as Bar
 
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TextColumn("{task.percentage:>3.0f} %"),
-        TimeRemainingColumn(),
-    )
+    from viztool.images import find_images
+
+    percent = TextColumn("{task.percentage:>3.0f} %")
+    columns = (TextColumn("{task.description}"), BarColumn(), percent, TimeRemainingColumn())
     with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
+        looking = None if photos is None else bar.add_task("photos", total=len(find_images([photos])))
         begun: list[int] = []
         task = bar.add_task("pictures", total=None)
 
@@ -221,4 +225,8 @@ def _progress(quiet: bool) -> Iterator[Callback]:
             total = progress.total * progress.steps - begun[0]
             bar.update(task, total=total, completed=done + len(progress.indices) * progress.step - begun[0])
 
-        yield advance
+        def photo_seen(seen: int) -> None:
+            if looking is not None:
+                bar.update(looking, completed=seen)
+
+        yield advance, photo_seen

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
@@ -69,6 +69,7 @@ def visualize_kernels(
     judge: Model | None = None,
     store: Store | None = None,
     callback: Callback | None = None,
+    photo_callback: Callable[[int], None] | None = None,
 ) -> KernelSheet:
     """What some channels of a layer look for: raw weights, the picture that excites each most, and photos that do.
 
@@ -83,7 +84,8 @@ def visualize_kernels(
     parameterization: pixels, fourier, maco, laplacian, cppn, or one of your own. transforms: as in `maximize`.
     rank: draw so many singular patterns of the weights in place of their slices.
     judge: a second network with the same classes, whose probability of each class is told.
-    store: keeps finished pictures for another run of the same. callback: called after each step.
+    store: keeps finished pictures for another run of the same. callback: called after each step;
+        photo_callback: with the number of photos seen so far.
 
     Activations are those of the pictures as they are, not transformed, and spatial means. The network is left as it
     was. Ctrl-C ends the ascent; what is finished is returned, if anything is.
@@ -94,7 +96,11 @@ def visualize_kernels(
     if (layer is None) == (targets is None):
         raise LayerError("name either a layer, or targets (classes)")
     name = OUTPUT if layer is None else one_layer(known, layer)
-    activity = None if photos is None else watch_photos(known, name, _photos(photos), keep=keep, seed=seed)
+    activity = (
+        None
+        if photos is None
+        else watch_photos(known, name, _photos(photos), keep=keep, seed=seed, callback=photo_callback)
+    )
     units = (
         classes_of(known, targets, sides)
         if targets is not None
