@@ -328,13 +328,6 @@ class TestErrors:
         by_tensor = evaluate_heatmap(model.net, model.preprocess(photo), heatmap, draws=2)
         torch.testing.assert_close(by_tensor.deletion, evaluate_heatmap(model, photo, heatmap, draws=2).deletion)
 
-    def test_a_heatmap_that_is_not_finite(self, model):
-        photo = photos(1)[0]
-        with pytest.raises(
-            HeatmapError, match=r"^the heatmap is not finite \(NaN or infinity\), so it says no order of the pixels$"
-        ):
-            evaluate_heatmap(model, photo, heatmap_of(model, photo, torch.full((4, 4), torch.nan)))
-
     def test_a_score_that_is_not_known(self, model):
         photo = photos(1)[0]
         with pytest.raises(

@@ -9,6 +9,7 @@ from attribution_nets import conv_net
 from matplotlib import colormaps
 
 import viztool
+from viztool.errors import ModelError
 from viztool.heatmap import Heatmap
 from viztool.render.colormaps import color_bar, colorize, overlay
 
@@ -71,3 +72,11 @@ def test_what_is_signed_is_drawn_around_zero_and_what_is_not_as_heat(heatmap):
     dark = np.rint(255 * np.array(inferno))
     assert (np.abs(one - dark).max(2) == 0).any()
     assert not (np.abs(two - dark).max(2) == 0).any()
+
+
+@pytest.mark.parametrize(("part", "what"), [("raw", "the map of integrated_gradients"), ("score", "the score")])
+@pytest.mark.parametrize("value", [torch.nan, torch.inf])
+def test_what_is_not_finite_is_no_heatmap(heatmap, part, what, value):
+    message = rf"^{what} is not finite \(NaN or infinity\): look at the network's weights, and at the input$"
+    with pytest.raises(ModelError, match=message):
+        replace(heatmap, **{part: torch.full_like(getattr(heatmap, part), value)})

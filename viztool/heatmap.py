@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 import viztool
+from viztool.errors import ModelError
 from viztool.models.outputs import Prediction
 from viztool.render.colormaps import Picture
 from viztool.render.heat import HeatBand, HeatSheet, heat_sheet
@@ -34,6 +35,8 @@ class Heatmap(Result):
     signed: whether the method tells for from against, so that `raw` may be negative. unit: what `raw` is in.
     details: what else there is to know of the maps, such as the error of their completeness; ready for JSON.
     measured: lines on what was found of each image's map afterwards, such as `Evaluation.lines`.
+
+    Raises ModelError for maps or scores that are not finite.
     """
 
     method: str
@@ -49,6 +52,10 @@ class Heatmap(Result):
     seed: int | None = None
     details: Mapping[str, Any] = field(default_factory=dict)
     measured: Sequence[Sequence[str]] = ()
+
+    def __post_init__(self) -> None:
+        require_finite("the score", self.score)
+        require_finite(f"the map of {self.method}", self.raw)
 
     @property
     def signed_map(self) -> Tensor:
@@ -149,3 +156,9 @@ class Heatmap(Result):
         if "standard_error" in self.details:
             lines.append(f"standard error {self.details['standard_error'][index]:.2g}")
         return [*lines, *self.measured[index]] if self.measured else lines
+
+
+def require_finite(what: str, values: Tensor) -> None:
+    """Raise ModelError if a value is NaN or infinite."""
+    if not bool(values.isfinite().all()):
+        raise ModelError(f"{what} is not finite (NaN or infinity): look at the network's weights, and at the input")

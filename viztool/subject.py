@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
+import torch
 from torch import Tensor, nn
 
 from viztool.errors import ModelError
@@ -66,6 +67,19 @@ def looks_at(
     # One by one: networks that take photos whole get each in its own size.
     looks = [(model.preprocess(each).to(model.dtype), [_of_photo(model, each, source)]) for each in photos]
     return looks, isinstance(photo, np.ndarray) and photo.ndim == 3
+
+
+def one_batch(
+    model: Model | nn.Module, photo: Picture | Sequence[Picture] | Tensor, source: str
+) -> tuple[Tensor, tuple[Subject, ...]]:
+    """The input (N, C, H, W) that holds all of `looks_at`, and what each image is.
+
+    Raises ModelError as `looks_at` does, and if the network takes photos whole and these are of several sizes.
+    """
+    looks, _ = looks_at(model, photo, source)
+    if len({x.shape[1:] for x, _ in looks}) > 1:
+        raise ModelError("photos of several sizes have maps of several sizes here: pass them one by one")
+    return torch.cat([x for x, _ in looks]), tuple(subject for _, subjects in looks for subject in subjects)
 
 
 def _of_photo(model: Model, photo: Picture, source: str) -> Subject:

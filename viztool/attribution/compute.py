@@ -11,15 +11,14 @@ from torch import Tensor, nn
 from viztool.attribution import registry
 from viztool.attribution.baseline import Baseline, baseline_of
 from viztool.attribution.problem import Problem, frozen
-from viztool.errors import ModelError
-from viztool.heatmap import Heatmap
+from viztool.heatmap import Heatmap, require_finite
 from viztool.hooks.evaluating import evaluating
 from viztool.hooks.naming import unwrap
 from viztool.hooks.watch import watch
 from viztool.models.model import Model
-from viztool.models.outputs import Prediction, top_classes
+from viztool.models.outputs import predictions
 from viztool.render.colormaps import Picture
-from viztool.subject import Subject, looks_at
+from viztool.subject import one_batch
 from viztool.targets import Target, resolve
 
 
@@ -54,7 +53,7 @@ def attribute(
     """
     chosen = registry.find(method)
     settings = chosen.with_options(options)
-    x, subjects = _batch(model, photo, source)
+    x, subjects = one_batch(model, photo, source)
     net = unwrap(model)
     names = model.classes if isinstance(model, Model) else None
     with torch.inference_mode(False), torch.no_grad(), evaluating(net), frozen(net), watch({}):
@@ -63,11 +62,10 @@ def attribute(
         output = net(x.clone())
         resolved = resolve(target, output, names, len(x))
         score = resolved.score(output).float()
-        _require_finite("the score", score)
+        require_finite("the score", score)
         problem = Problem(net, x, resolved, score, baseline_of(model, x, baseline), seed)
         raw = chosen.compute(problem, **settings).float()
         raw = raw if raw.dim() == 3 else raw.sum(tuple(range(1, raw.dim() - 2)))
-        _require_finite(f"the map of {method}", raw)
         told = baseline if isinstance(baseline, str) else "a tensor"
         return Heatmap(
             method=chosen.name,
@@ -77,8 +75,8 @@ def attribute(
             score=score.cpu(),
             layer=(),
             signed=chosen.signed,
-            subjects=tuple(subjects),
-            predictions=_predictions(output, names),
+            subjects=subjects,
+            predictions=predictions(output, names),
             unit=problem.details.pop("unit", chosen.unit),
             seed=seed if chosen.seeded else None,
             details={
@@ -90,23 +88,3 @@ def attribute(
                 **problem.details,
             },
         )
-
-
-def _batch(model: Model | nn.Module, photo: Any, source: str) -> tuple[Tensor, list[Subject]]:
-    looks, _ = looks_at(model, photo, source)
-    if len({x.shape[1:] for x, _ in looks}) > 1:
-        raise ModelError("photos of several sizes have maps of several sizes here: pass them one by one")
-    return torch.cat([x for x, _ in looks]), [subject for _, subjects in looks for subject in subjects]
-
-
-def _require_finite(what: str, values: Tensor) -> None:
-    if not bool(values.isfinite().all()):
-        raise ModelError(f"{what} is not finite (NaN or infinity): look at the network's weights, and at the input")
-
-
-def _predictions(output: Any, names: Sequence[str] | None) -> tuple[tuple[Prediction, ...], ...]:
-    """The top classes of each image, or nothing where the output has no classes."""
-    try:
-        return tuple(tuple(row) for row in top_classes(output, names))
-    except ModelError:
-        return ()

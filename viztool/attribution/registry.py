@@ -5,12 +5,12 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import Any, TypeAlias
 
 from torch import Tensor
 
 from viztool.errors import ViztoolError
+from viztool.registry import Registry
 
 Compute: TypeAlias = Callable[..., Tensor]
 """From a `Problem`, and options by keyword, to a tensor of the input's shape, or to maps (N, H, W)."""
@@ -61,7 +61,7 @@ _TYPES: dict[str, tuple[type | tuple[type, ...], str]] = {
 }
 """What an option's annotation asks for."""
 
-_methods: dict[str, Method] = {}
+_methods = Registry[Method]("attribution")
 
 
 def method(
@@ -77,27 +77,14 @@ def method(
     """Add a method: a function from a `Problem`, and its own keyword-only options, to a tensor; see `Method`."""
 
     def add(compute: Compute) -> Compute:
-        if name in _methods:
-            raise ValueError(f"there is a method {name!r} already")
-        _methods[name] = Method(name, title, paper, compute, unit, signed, baseline, seeded)
+        _methods.add(name, Method(name, title, paper, compute, unit, signed, baseline, seeded))
         return compute
 
     return add
 
 
-def names() -> tuple[str, ...]:
-    """The names of all methods, in the order in which they were added."""
-    return tuple(_methods)
-
-
-def find(name: str) -> Method:
-    """The method of this name. Raises ViztoolError, with the nearest names, if there is none."""
-    if name in _methods:
-        return _methods[name]
-    known = {_plain(other): other for other in _methods}
-    close = get_close_matches(_plain(name), known, n=3, cutoff=0.5)
-    hint = f"nearest: {', '.join(known[other] for other in close)}" if close else f"there are {', '.join(_methods)}"
-    raise ViztoolError(f"no attribution is called {name!r}; {hint}")
+names = _methods.names
+find = _methods.find
 
 
 def describe(name: str) -> str:
@@ -116,7 +103,3 @@ def at_least(least: int, **option: int) -> None:
     for name, value in option.items():
         if value < least:
             raise ViztoolError(f"{name} is {value}; give at least {least}")
-
-
-def _plain(name: str) -> str:
-    return name.lower().replace("-", "").replace("_", "").replace(" ", "")

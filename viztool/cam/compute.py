@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -15,15 +14,15 @@ from viztool.cam.layer_choice import choose_layer, stages
 from viztool.cam.registry import Method
 from viztool.cam.run import Run
 from viztool.cam.smoothing import fuse, largest, views
-from viztool.errors import LayerError, ModelError, TargetError, ViztoolError
+from viztool.errors import LayerError, TargetError, ViztoolError
 from viztool.heatmap import Heatmap
 from viztool.hooks.evaluating import evaluating
 from viztool.hooks.naming import named_layers, unwrap
 from viztool.hooks.select import STAGES, select
 from viztool.models.model import Model
-from viztool.models.outputs import Prediction, top_classes
+from viztool.models.outputs import predictions
 from viztool.render.colormaps import Picture
-from viztool.subject import Subject, looks_at
+from viztool.subject import one_batch
 from viztool.targets import Target
 
 
@@ -65,7 +64,7 @@ def class_activation_map(
         raise ViztoolError(f"{method} weights no channels, so smooth_eigen has none to smooth over; leave it out")
     if smooth_flips and callable(target):
         raise TargetError("mirroring moves what a target of your own may look at; leave smooth_flips out")
-    x, subjects = _batch(model, photo, source)
+    x, subjects = one_batch(model, photo, source)
     net = unwrap(model)
     names = model.classes if isinstance(model, Model) else None
     with torch.inference_mode(False), torch.no_grad(), evaluating(net):
@@ -79,28 +78,20 @@ def class_activation_map(
         ]
         raw = maps[0] if len(maps) == 1 else fuse(maps, (maps[0].shape[1], maps[0].shape[2]))
         score = run.scores(run.output)[0].float()
-        _require_finite(score, raw, chosen)
         return Heatmap(
-            method=method,
+            method=chosen.name,
             raw=raw.cpu(),
             target=run.target.names,
             classes=run.target.classes,
             score=score.cpu(),
             layer=layers,
             signed=chosen.signed,
-            subjects=tuple(subjects),
-            predictions=_predictions(run.output, names),
+            subjects=subjects,
+            predictions=predictions(run.output, names),
             unit=chosen.unit if len(maps) == 1 and len(layers) <= 1 else "of the maximum",
             seed=seed,
             details={"title": chosen.title, "paper": chosen.paper, **run.details},
         )
-
-
-def _batch(model: Model | nn.Module, photo: Any, source: str) -> tuple[Tensor, list[Subject]]:
-    looks, _ = looks_at(model, photo, source)
-    if len({x.shape[1:] for x, _ in looks}) > 1:
-        raise ModelError("photos of several sizes have maps of several sizes here: pass them one by one")
-    return torch.cat([x for x, _ in looks]), [subject for _, subjects in looks for subject in subjects]
 
 
 def _layers(net: nn.Module, x: Tensor, method: Method, layer: str | Iterable[str] | None) -> tuple[str, ...]:
@@ -129,17 +120,3 @@ def _map_of_layer(method: Method, evidence: Evidence, smooth_eigen: bool) -> Ten
         weighted = made * evidence.activations
         made = first_component(weighted) if smooth_eigen else weighted.sum(1)
     return made.relu() if method.relu else made
-
-
-def _require_finite(score: Tensor, raw: Tensor, method: Method) -> None:
-    for what, values in (("the score", score), (f"the map of {method.name}", raw)):
-        if not bool(values.isfinite().all()):
-            raise ModelError(f"{what} is not finite (NaN or infinity): look at the network's weights, and at the input")
-
-
-def _predictions(output: Any, names: Sequence[str] | None) -> tuple[tuple[Prediction, ...], ...]:
-    """The top classes of each image, or nothing where the output has no classes."""
-    try:
-        return tuple(tuple(row) for row in top_classes(output, names))
-    except ModelError:
-        return ()

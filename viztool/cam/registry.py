@@ -5,13 +5,12 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import Literal, TypeAlias
 
 from torch import Tensor
 
 from viztool.cam.evidence import Evidence
-from viztool.errors import ViztoolError
+from viztool.registry import Registry
 
 Compute: TypeAlias = Callable[[Evidence], Tensor]
 
@@ -41,7 +40,7 @@ class Method:
     slow: bool
 
 
-_methods: dict[str, Method] = {}
+_methods = Registry[Method]("method")
 
 
 def method(
@@ -59,31 +58,14 @@ def method(
     """Add a method: a function from the evidence of a layer to weights or a map; see `Method`."""
 
     def add(compute: Compute) -> Compute:
-        if name in _methods:
-            raise ValueError(f"there is a method {name!r} already")
-        _methods[name] = Method(name, title, paper, compute, gives, relu, signed, unit, whole, slow)
+        _methods.add(name, Method(name, title, paper, compute, gives, relu, signed, unit, whole, slow))
         return compute
 
     return add
 
 
-def names() -> tuple[str, ...]:
-    """The names of all methods, in the order in which they were added."""
-    return tuple(_methods)
-
-
-def find(name: str) -> Method:
-    """The method of this name. Raises ViztoolError, with the nearest names, if there is none."""
-    if name in _methods:
-        return _methods[name]
-    known = {_plain(other): other for other in _methods}
-    close = get_close_matches(_plain(name), known, n=3, cutoff=0.5)
-    hint = f"nearest: {', '.join(known[other] for other in close)}" if close else f"there are {', '.join(_methods)}"
-    raise ViztoolError(f"no method is called {name!r}; {hint}")
-
-
-def _plain(name: str) -> str:
-    return name.lower().replace("-", "").replace("_", "").replace(" ", "")
+names = _methods.names
+find = _methods.find
 
 
 def describe(name: str) -> str:

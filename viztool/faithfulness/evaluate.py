@@ -107,8 +107,6 @@ def _require_same(heatmap: Heatmap, subjects: Sequence[Subject]) -> None:
         # A photo and the tensor made of it do not look alike: then only the size can be compared.
         if (mapped.photo is None) == (subject.photo is None) and not np.array_equal(mapped.view, subject.view):
             raise HeatmapError(f"the heatmap is of another photo than number {index}; give the one that it was made of")
-    if not bool(heatmap.raw.isfinite().all()):
-        raise HeatmapError("the heatmap is not finite (NaN or infinity), so it says no order of the pixels")
 
 
 def _reading(heatmap: Heatmap, label: int | None, target: TargetScore | None) -> Reading:
