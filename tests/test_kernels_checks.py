@@ -30,6 +30,9 @@ class TestHighFrequencies:
         slow, fast = torch.cos(2 * torch.pi * x * 3 / w), torch.cos(2 * torch.pi * x * (w // 3) / w)
         images = (5 + slow + 2 * fast).expand(1, 2, h, w)
         assert high_frequency_fraction(images).item() == pytest.approx(0.8)
+        y = torch.arange(h, dtype=torch.float64)[:, None]
+        down = 2 * torch.cos(2 * torch.pi * y * (h // 3) / h)  # a whole number of waves, whose coefficient stands alone
+        assert high_frequency_fraction((slow + down).expand(1, 1, h, w)).item() == pytest.approx(0.8)
 
     def test_white_noise_has_the_share_of_the_plane(self) -> None:
         found = high_frequency_fraction(torch.randn(4, 3, 128, 128)).mean().item()

@@ -59,6 +59,14 @@ def test_rotation_and_zoom_are_those_of_opencv() -> None:
     assert np.abs(found[0, 0].numpy() - expected)[3:-3, 3:-3].max() < 0.02
 
 
+def test_they_come_one_after_another() -> None:
+    """A window is cut out at the right and then turned by 90 degrees: not the other way round."""
+    x = torch.rand(1, 2, 20, 20)
+    found = Transforms(jitter(8), rotate(90)).apply(x, torch.tensor([[1.0, 0.0, 1.0]]))
+    window = x[:, :, 4:16, 8:20]
+    torch.testing.assert_close(found, torch.rot90(window, 1, (2, 3)), atol=1e-4, rtol=0)
+
+
 def test_a_crop_stays_inside_and_fills_the_frame() -> None:
     x = torch.ones(1, 1, 24, 24)  # outside is grey: any of it would show
     for seed in range(20):
