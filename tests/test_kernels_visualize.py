@@ -7,12 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import timm
 import torch
 from kernel_nets import shared
 from PIL import Image
 
 import viztool
-from viztool.errors import LayerError, TargetError, ViztoolError
+from viztool.errors import LayerError, ModelError, TargetError, ViztoolError
 from viztool.kernels import KernelSheet, visualize_kernels
 from viztool.kernels.ascent import Optima, Progress
 from viztool.kernels.photos import selectivity
@@ -109,6 +110,13 @@ class TestWhich:
         model = named()
         assert visualize_kernels(model, "second", [0], 1).kernels[0].optimum.pixels.shape == (128, 128, 3)
         assert visualize_kernels(model, targets=[0], steps=1).kernels[0].optimum.pixels.shape == (24, 24, 3)
+
+    def test_a_network_that_takes_no_other_size_gets_its_own(self) -> None:
+        net = timm.create_model("vit_tiny_patch16_224", img_size=32, depth=1).eval()
+        sheet = visualize_kernels(net, "blocks.0", [3], 1)
+        assert sheet.kernels[0].optimum.pixels.shape == (32, 32, 3)
+        with pytest.raises(ModelError, match=r"^VisionTransformer cannot run on pictures of 48 × 48: .*; try its own"):
+            visualize_kernels(net, "blocks.0", [3], 1, 48)
 
     def test_a_picture_is_the_same_whichever_others_are_drawn(self) -> None:
         alone, among = look(channels=[4, 2]), look(channels=[1, 4])

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from viztool.errors import LayerError
+from viztool.errors import LayerError, ModelError
 from viztool.hooks.naming import named_layers, unwrap
 from viztool.hooks.select import select
 from viztool.kernels.ascent import generators
@@ -48,10 +48,24 @@ def one_layer(model: Model, pattern: str) -> str:
     return picked[0]
 
 
+def picture_size(model: Model, layer: str, asked: int | tuple[int, int] | None) -> tuple[int, int]:
+    """(h, w) of pictures for a layer: as asked; else the network's own for classes, and for a fixed size; else 128."""
+    if asked is not None:
+        return check_size(asked)
+    if layer == OUTPUT:
+        return model.size
+    usual = check_size(SIZE)
+    try:
+        Stopped(model, [layer], usual, fold=False)
+    except ModelError:
+        return model.size
+    return usual
+
+
 def every_channel(model: Model, layer: str, size: int | tuple[int, int] | None = None) -> list[int]:
     """The numbers of all channels of a layer."""
     name = one_layer(model, layer)
-    return list(range(Stopped(model, [name], check_size(size or SIZE), fold=False).widths[name]))
+    return list(range(Stopped(model, [name], picture_size(model, name, size), fold=False).widths[name]))
 
 
 def classes_of(model: Model, targets: Sequence[int | str], size: tuple[int, int]) -> Units:

@@ -24,10 +24,9 @@ from viztool.kernels.photos import Kind, Photo, PhotoActivity, selectivity, watc
 from viztool.kernels.pixels import opacity, to_pixels
 from viztool.kernels.result import Drawn, KernelPictures, KernelSheet
 from viztool.kernels.transforms import Transforms, crop, noise, pad
-from viztool.kernels.units import SIZE, Units, channels_of, classes_of, one_layer
+from viztool.kernels.units import Units, channels_of, classes_of, one_layer, picture_size
 from viztool.kernels.weights import kernel_of
 from viztool.models.model import Model, wrap_model
-from viztool.models.preprocess import check_size
 from viztool.models.repeated import at_once
 
 _NOTHING = 1e-5
@@ -76,8 +75,8 @@ def visualize_kernels(
     layer: one layer, as in `capture`. channels: by default the eight that stand out most, (max − mean) / sd of their
         spatial mean over the photos, or over noise with the spectrum of photos if there are none.
     targets: classes, by index or name, in place of a layer and its channels.
-    steps, size, seed: of the ascent. size: in pixels of the network's input; by default 128, and for classes the size
-        of its photos, at which it knows what classes look like.
+    steps, size, seed: of the ascent. size: in pixels of the network's input; by default 128, and the size of its photos
+        for classes, which it knows by that, and for a network that takes no other.
     photos: a folder, files, or photos; they stand beside the pictures, and say how large an activation is in nature.
         keep: how many of them for each channel. spread: also the least, and random ones.
     negative: also draw what excites each least; by default for channels and not for classes.
@@ -92,10 +91,10 @@ def visualize_kernels(
     Raises LayerError, TargetError and ModelError for a layer, a channel, a class or a size that does not fit.
     """
     known = model if isinstance(model, Model) else wrap_model(model)
-    sides = check_size(size or (SIZE if targets is None else known.size))
     if (layer is None) == (targets is None):
         raise LayerError("name either a layer, or targets (classes)")
     name = OUTPUT if layer is None else one_layer(known, layer)
+    sides = picture_size(known, name, size)
     activity = (
         None
         if photos is None
