@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from cam_nets import Odd, Pooled, images, pooled, rectified, shaken, split
@@ -9,8 +10,9 @@ from capture_oracle import equal_states, state_of
 from torch import nn
 from torch.nn import functional as F
 
+import viztool
 from viztool.cam import METHODS, class_activation_map
-from viztool.errors import TargetError
+from viztool.errors import LayerError, TargetError
 
 
 def grad_cam(activations, gradients):
@@ -181,3 +183,13 @@ def test_a_target_that_knows_its_images_by_their_place_is_given_whole_batches():
         named = class_activation_map(net, x, method, [0, 4, 2], "relu2")
         torch.testing.assert_close(own.raw, named.raw)
         assert own.target == ("each_its_own",) * 3
+
+
+def test_random_weights_say_no_class_and_a_network_without_maps_has_none():
+    model = viztool.load_model("squeezenet1_1", weights=None)
+    heatmap = viztool.class_activation_map(model, np.zeros((64, 64, 3), np.uint8), target=3)
+    assert heatmap.predictions == ()
+    flat = nn.Sequential(nn.Flatten(), nn.Linear(12, 4))
+    message = r"^no layer puts out maps \(channels of height × width\): there is nothing to draw$"
+    with pytest.raises(LayerError, match=message):
+        viztool.class_activation_map(flat, torch.randn(1, 3, 2, 2))

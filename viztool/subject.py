@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from viztool.errors import ModelError
 from viztool.hooks.naming import unwrap
 from viztool.models.model import Model
+from viztool.models.outputs import Prediction, top_classes
 from viztool.render.colormaps import Picture
 
 Look: TypeAlias = tuple[Tensor, list["Subject"]]
@@ -80,6 +81,16 @@ def one_batch(
     if len({x.shape[1:] for x, _ in looks}) > 1:
         raise ModelError("photos of several sizes have maps of several sizes here: pass them one by one")
     return torch.cat([x for x, _ in looks]), tuple(subject for _, subjects in looks for subject in subjects)
+
+
+def predictions(model: Model | nn.Module, output: Any) -> tuple[tuple[Prediction, ...], ...]:
+    """The top classes of each image; none where the output has no classes, or the weights are random."""
+    if isinstance(model, Model) and model.weights == "random weights":
+        return ()
+    try:
+        return tuple(map(tuple, top_classes(output, model.classes if isinstance(model, Model) else None)))
+    except ModelError:
+        return ()
 
 
 def _of_photo(model: Model, photo: Picture, source: str) -> Subject:

@@ -16,9 +16,8 @@ from viztool.hooks.evaluating import evaluating
 from viztool.hooks.naming import unwrap
 from viztool.hooks.watch import watch
 from viztool.models.model import Model
-from viztool.models.outputs import predictions
 from viztool.render.colormaps import Picture
-from viztool.subject import one_batch
+from viztool.subject import one_batch, predictions
 from viztool.targets import Target, resolve
 
 
@@ -76,7 +75,7 @@ def attribute(
             layer=(),
             signed=chosen.signed,
             subjects=subjects,
-            predictions=predictions(output, names),
+            predictions=predictions(model, output),
             unit=problem.details.pop("unit", chosen.unit),
             seed=seed if chosen.seeded else None,
             details={

@@ -20,9 +20,8 @@ from viztool.hooks.evaluating import evaluating
 from viztool.hooks.naming import named_layers, unwrap
 from viztool.hooks.select import STAGES, select
 from viztool.models.model import Model
-from viztool.models.outputs import predictions
 from viztool.render.colormaps import Picture
-from viztool.subject import one_batch
+from viztool.subject import one_batch, predictions
 from viztool.targets import Target
 
 
@@ -87,7 +86,7 @@ def class_activation_map(
             layer=layers,
             signed=chosen.signed,
             subjects=subjects,
-            predictions=predictions(run.output, names),
+            predictions=predictions(model, run.output),
             unit=chosen.unit if len(maps) == 1 and len(layers) <= 1 else "of the maximum",
             seed=seed,
             details={"title": chosen.title, "paper": chosen.paper, **run.details},

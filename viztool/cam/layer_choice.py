@@ -15,6 +15,7 @@ from viztool.hooks.capture import capture
 from viztool.hooks.layout import distortion, map_size
 from viztool.hooks.naming import named_layers
 from viztool.hooks.select import STAGES
+from viztool.hooks.stages import having_maps
 from viztool.hooks.tail import TailPass
 from viztool.hooks.tree import tensors_in
 from viztool.hooks.watch import watch
@@ -50,7 +51,7 @@ def choose_layer(net: nn.Module, x: Tensor) -> str:
 
 def stages(net: nn.Module, x: Tensor) -> list[str]:
     """The last layer at each resolution, in the order in which they run. Raises LayerError if none has maps."""
-    with torch.no_grad(), capture(net, STAGES, reduce=_nothing) as acts:
+    with torch.no_grad(), having_maps(), capture(net, STAGES, reduce=_nothing) as acts:
         net(x)
     return acts.layers
 
@@ -73,7 +74,12 @@ def _candidates(net: nn.Module, x: Tensor) -> list[str]:
         if name and sides is not None and prod(sides) > 1 and distortion(sides, size) < _IN_PROPORTION:
             forms[name] = (output.numel() // prod(sides), *sides)
 
-    with torch.no_grad(), watch(named_layers(net), exit=note), capture(net, STAGES, reduce=_nothing) as acts:
+    with (
+        torch.no_grad(),
+        watch(named_layers(net), exit=note),
+        having_maps(),
+        capture(net, STAGES, reduce=_nothing) as acts,
+    ):
         output = net(x)
     scores = next((tensor for tensor in tensors_in(output) if tensor.dim() == 4), None)
     classes = None if scores is None else scores.shape[1]

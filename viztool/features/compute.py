@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
+from contextlib import nullcontext
 from typing import Any, TypeAlias, get_args, overload
 
 import torch
@@ -17,6 +17,7 @@ from viztool.hooks.evaluating import evaluating
 from viztool.hooks.layout import to_maps
 from viztool.hooks.naming import named_layers, unwrap
 from viztool.hooks.select import STAGES
+from viztool.hooks.stages import having_maps
 from viztool.hooks.tree import tensors_in
 from viztool.hooks.watch import watch
 from viztool.inspect.receptive_field import ReceptiveField
@@ -129,7 +130,7 @@ def _look(
         torch.no_grad(),
         FieldTracer(net, x) as tracer,
         watch(named, exit=note_field),
-        _maps_or_an_error(STAGES if patterns is None else patterns),
+        having_maps() if patterns in (None, STAGES, [STAGES]) else nullcontext(),
         capture(net, STAGES if patterns is None else patterns, reduce=maps_of) as acts,
     ):
         output = _run(net, x)
@@ -157,17 +158,6 @@ def _look(
         )
         for index, subject in enumerate(subjects)
     ]
-
-
-@contextmanager
-def _maps_or_an_error(patterns: Patterns) -> Iterator[None]:
-    """A network that ran and has no stages has nothing to draw: `capture` cannot know that it ran."""
-    try:
-        yield
-    except LayerError:
-        if patterns not in (STAGES, [STAGES]):
-            raise
-        raise LayerError("no layer puts out maps (channels of height × width): there is nothing to draw") from None
 
 
 def _run(net: nn.Module, x: Tensor) -> Any:

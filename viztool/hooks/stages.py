@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from math import prod
 
 from torch import nn
+
+from viztool.errors import LayerError
 
 Size = tuple[int, int]
 
@@ -97,3 +100,15 @@ def repeated_blocks(layers: Mapping[str, nn.Module]) -> list[str]:
             if len(run) > len(longest):
                 longest = list(run)
     return longest
+
+
+@contextmanager
+def having_maps() -> Iterator[None]:
+    """Around a capture of the stages of a network that surely runs, where nothing captured means that it has none.
+
+    Raises LayerError that says so.
+    """
+    try:
+        yield
+    except LayerError:
+        raise LayerError("no layer puts out maps (channels of height × width): there is nothing to draw") from None

@@ -73,14 +73,6 @@ def top_classes(output: Any, classes: Sequence[str] | None = None, top: int = 5)
     ]
 
 
-def predictions(output: Any, classes: Sequence[str] | None) -> tuple[tuple[Prediction, ...], ...]:
-    """The top classes of each image, as `top_classes` has them; nothing where the output has no classes."""
-    try:
-        return tuple(tuple(row) for row in top_classes(output, classes))
-    except ModelError:
-        return ()
-
-
 def class_name(classes: Sequence[str] | None, index: int) -> str:
     """The class's name, or "class 17" where there are no names."""
     return f"class {index}" if classes is None else classes[index]
