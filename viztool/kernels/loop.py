@@ -48,8 +48,8 @@ def maximize(
 
     objectives: one, or several, each of its own picture. images: pictures of each objective, for those that look at
         several together (`diversity`, `interpolation`).
-    size: of the pictures, in pixels of the network's input. seed: of all that is random; a run repeats, and each
-        picture has random numbers of its own.
+    size: of the pictures, in pixels of the network's input. seed: of all that is random. Each picture has
+        random numbers of its own. On a CPU a run repeats byte for byte; a GPU adds up in another order each time.
     parameterization: what pictures are made from; Fourier coefficients by default. transforms: random ones at each
         step; by default small shifts, zooms and turns; `Transforms()` for none. views: draws of each picture a step.
     start: pictures (N, C, h, w) in [0, 1] to start from; their size counts.

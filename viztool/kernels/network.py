@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -80,7 +81,7 @@ class Stopped:
 
     def _run(self, x: Tensor) -> dict[str, Tensor]:
         try:
-            half = torch.autocast(x.device.type, torch.bfloat16, enabled=self._mixed)
+            half = torch.autocast(x.device.type, torch.bfloat16) if self._mixed else nullcontext()
             with evaluating(self._net), half, capture(self._net, self.layers, stop=True) as acts:
                 self._net(x)
         except (ViztoolError, torch.OutOfMemoryError):
