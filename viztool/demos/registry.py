@@ -35,8 +35,16 @@ class Demo:
         return _options(self.tell)
 
 
+@dataclass(frozen=True)
+class NetworkDemo:
+    """A demo's question to a network."""
+
+    title: str
+    tell: Tell
+
+
 _demos: dict[str, Demo] = {}
-_on_networks: dict[str, Tell] = {}
+_on_networks: dict[str, NetworkDemo] = {}
 
 
 def demo(
@@ -60,13 +68,16 @@ def demo(
     return add
 
 
-def on_network(name: str) -> Callable[[Tell], Tell]:
-    """Add the demo's question to a network: a function of a `Model`, photos, a seed and options; returns a `Story`."""
+def on_network(name: str, title: str) -> Callable[[Tell], Tell]:
+    """Add the demo's question to a network: a function of a `Model`, photos, a seed and options; returns a `Story`.
+
+    title: the question, short, as the network's name stands before it.
+    """
 
     def add(tell: Tell) -> Tell:
         if name in _on_networks:
             raise ValueError(f"{name!r} is asked of networks already")
-        _on_networks[name] = tell
+        _on_networks[name] = NetworkDemo(title, tell)
         return tell
 
     return add
@@ -94,8 +105,8 @@ def find(name: str) -> Demo:
     raise DemoError(f"no demo is called {name!r}; {hint}")
 
 
-def find_on_network(name: str) -> Tell:
-    """What asks a network. Raises DemoError if the demo has no question to one."""
+def find_on_network(name: str) -> NetworkDemo:
+    """The question to a network. Raises DemoError if the demo has no question to one."""
     if name not in _on_networks:
         raise DemoError(f"{name} has no question to a network; these have: {', '.join(network_demos())}")
     return _on_networks[name]

@@ -39,13 +39,15 @@ def run_demo(
     """
     found = find(name)
     photos = _photos(photo, source)
-    tell = found.tell if model is None else find_on_network(found.name)
+    asked = None if model is None else find_on_network(found.name)
+    tell = found.tell if asked is None else asked.tell
     check_options(found.name, tell, options)
     try:
         story = tell(photos[0], seed, **options) if model is None else tell(model, photos, seed, **options)
     except WrongNumberError as error:
         raise WrongNumberError(f"{found.name}: {error}") from error
-    return _result(found, story, photos, model, seed)
+    title = found.title if model is None or asked is None else f"{model.name}: {asked.title}"
+    return _result(found, title, story, photos, model, seed)
 
 
 def _photos(photo: Picture | Sequence[Picture] | None, source: str | Sequence[str]) -> list[Photo]:
@@ -55,13 +57,13 @@ def _photos(photo: Picture | Sequence[Picture] | None, source: str | Sequence[st
     return [as_photo(each, name) for each, name in zip(photo, names, strict=True)]
 
 
-def _result(found: Demo, story: Story, photos: Sequence[Photo], model: Model | None, seed: int) -> DemoResult:
+def _result(
+    found: Demo, title: str, story: Story, photos: Sequence[Photo], model: Model | None, seed: int
+) -> DemoResult:
     first = photos[0]
     if model is None:
         subject = f"{first.source} · {first.size}"
-        title = found.title
     else:
-        title = f"{model.name}: {found.title[0].lower()}{found.title[1:]}"
         subject = f"{model.weights} · {first.source}" if len(photos) == 1 else f"{model.weights} · {len(photos)} photos"
     return DemoResult(
         name=found.name,

@@ -1,0 +1,126 @@
+"""How much do this network's outputs change when the photo moves or turns?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+
+from viztool.demos.photo import Photo
+from viztool.demos.registry import on_network
+from viztool.demos.story import Story
+from viztool.hooks.evaluating import evaluating
+from viztool.hooks.naming import unwrap
+from viztool.hooks.tree import tensors_in
+from viztool.models.model import Model
+from viztool.render.colormaps import Picture
+from viztool.render.panels import Shot, Words
+from viztool.render.plot import BLUE, GREEN, ORANGE, Curve, Plot
+
+_SHIFTS = (0, 1, 2, 3, 4, 6, 8, 12, 16, 24, 32)
+_ANGLES = (0, 5, 10, 15, 30, 45, 90, 180)
+
+
+def _logits(model: Model, views: Sequence[Picture]) -> Tensor:
+    """(N, K) of views of the input's size, whatever shape the output has."""
+    net = unwrap(model)
+    out = []
+    with evaluating(net), torch.no_grad():
+        for view in views:
+            x = torch.from_numpy(np.ascontiguousarray(view)).permute(2, 0, 1)[None].float().to(model.device) / 255
+            grey = x.mean(1, keepdim=True) if model.channels == 1 else x
+            out.append(next(tensors_in(net(model.normalize(grey).to(model.dtype)))).double().flatten().cpu())
+    return torch.stack(out)
+
+
+def moved(photo: Photo, size: tuple[int, int], shift: int, angle: float) -> Picture:
+    """The middle of the photo at the input's size, moved to the left by a shift, or turned; mirrored at the border."""
+    height, width = size
+    h, w = photo.rgb.shape[:2]
+    scale = max(height / h, width / w)
+    turn = cv2.getRotationMatrix2D((w / 2, h / 2), angle, scale)
+    turn[:, 2] += (width / 2 - w / 2 - shift, height / 2 - h / 2)
+    flags = cv2.INTER_LINEAR
+    out = cv2.warpAffine(photo.rgb, turn, (width, height), flags=flags, borderMode=cv2.BORDER_REFLECT_101)
+    return np.asarray(out, np.uint8)
+
+
+@on_network("pooling-invariance", "is it invariant?")
+def pooling_invariance(model: Model, photos: Sequence[Photo], seed: int) -> Story:
+    """Curves of the outputs' change against shift and rotation, and of whether the first class stays."""
+    story = Story(notes=["Change: distance of the outputs to those of the photo at rest, over the latter's deviation."])
+    shifts: list[list[float]] = []
+    angles: list[list[float]] = []
+    same: list[list[bool]] = []
+    for photo in photos[:8]:
+        out = _logits(model, [moved(photo, model.size, shift, 0) for shift in _SHIFTS])
+        turned = _logits(model, [moved(photo, model.size, 0, angle) for angle in _ANGLES])
+        spread = float(out[0].std().clamp_min(1e-12))
+        shifts.append([float((each - out[0]).pow(2).mean().sqrt()) / spread for each in out])
+        angles.append([float((each - turned[0]).pow(2).mean().sqrt()) / spread for each in turned])
+        same.append([bool(each.argmax() == out[0].argmax()) for each in turned])
+    by_shift, by_angle = np.mean(shifts, 0), np.mean(angles, 0)
+    kept = np.mean(same, 0)
+    story.equal("change without a shift", float(by_shift[0]), 0.0)
+    one = float(by_shift[1])
+    story.numbers |= {
+        "shifts": list(_SHIFTS),
+        "change_by_shift": by_shift,
+        "angles": list(_ANGLES),
+        "change_by_angle": by_angle,
+        "first_class_stays": kept,
+        "photos": len(photos[:8]),
+    }
+    first = photos[0]
+    story.band(
+        "What it is given",
+        ["The first photo, moved and turned; what comes in at the border is mirrored."],
+        *(
+            Shot(moved(first, model.size, shift, angle), name, [], 6)
+            for name, shift, angle in (
+                ("at rest", 0, 0),
+                ("moved by 16", 16, 0),
+                ("turned by 15°", 0, 15),
+                ("by 90°", 0, 90),
+            )
+        ),
+    )
+    plural = f"mean of {len(shifts)} photos" if len(shifts) > 1 else "one photo"
+    story.band(
+        "Shift and rotation",
+        [
+            f"By one pixel its outputs change by {one:.1%} of their deviation, by 10° by {float(by_angle[2]):.1%}; "
+            f"{plural}.",
+            "An invariant network would be at 0.",
+        ],
+        Plot(
+            [Curve(np.array(_SHIFTS, float), 100 * by_shift, "change in %", ORANGE, dots=True)],
+            "Shift",
+            "pixels",
+            across=3,
+        ),
+        Plot(
+            [Curve(np.array(_ANGLES, float), 100 * by_angle, "change in %", BLUE, dots=True)],
+            "Rotation",
+            "degrees",
+            across=3,
+        ),
+        Plot(
+            [Curve(np.array(_ANGLES, float), 100 * kept, "% of photos", GREEN, dots=True)],
+            "First output stays the first",
+            "degrees",
+            across=3,
+            y_range=(0, 100),
+        ),
+    )
+    story.when_this_fails(
+        [
+            "What a network is not built to ignore it can learn to ignore, as far as its training photos moved and "
+            "turned."
+        ],
+        Words(["A curve of one photo is that of one photo: give several."]),
+    )
+    return story
