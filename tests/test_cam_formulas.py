@@ -226,3 +226,35 @@ def test_the_score_is_the_logit():
     for method in ("gradcam", "scorecam", "ablationcam", "eigencam", "fullgrad", "finercam"):
         found = class_activation_map(net, x, method, [0, 1, 4], None if method == "fullgrad" else "relu2")
         torch.testing.assert_close(found.score, logits[[0, 1, 2], [0, 1, 4]])
+
+
+@pytest.mark.parametrize("method", ["scorecam", "iscam"])
+def test_channels_that_hide_everything_are_shown_once(method):
+    """Half of the channels are dead: the map is as if each had a forward of its own, and they share one."""
+    net = nn.Sequential(nn.Conv2d(3, 12, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(12, 4)).eval()
+    with torch.no_grad():
+        net[0].bias[::2] = -100.0
+    x, shown = images(2, 10, 10), []
+    forward = net.forward
+
+    def counted(given):
+        shown.append(len(given))
+        return forward(given)
+
+    net.forward = counted
+    found = class_activation_map(net, x, method, 1, "1")
+    steps = 1 if method == "scorecam" else 10
+    assert sum(shown) <= 2 * (7 * steps + 3), (
+        "6 that live, and one for all that do not; and the few that settle the run"
+    )
+    maps = net[:2](x).detach()
+    large = F.interpolate(maps, (10, 10), mode="bilinear")
+    low, high = large.amin((2, 3), keepdim=True), large.amax((2, 3), keepdim=True)
+    masks = torch.where(high > low, (large - low) / (high - low), 0)
+    scores = torch.zeros(2, 12)
+    with torch.no_grad():
+        for channel in range(12):
+            for step in range(1, steps + 1):
+                scores[:, channel] += forward(x * masks[:, channel : channel + 1] * step / steps)[:, 1] / steps
+    expected = (scores.softmax(1)[:, :, None, None] * maps).sum(1).relu()
+    close(found.raw, expected)

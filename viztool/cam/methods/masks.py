@@ -6,6 +6,7 @@ that the score of the empty input, which the papers subtract from each, cancels,
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 
 import torch
@@ -22,46 +23,51 @@ INTEGRATION_STEPS = 10
 @method("scorecam", "Score-CAM", "Wang et al. 2020, arXiv:1910.01279", gives="weights", relu=True, unit="activation")
 def score_cam(evidence: Evidence) -> Tensor:
     """L = ReLU(Σ_k α_k A_k), α = softmax over k of y(x ∘ H_k) − y(0) (definitions 2 and 3, algorithm 1)."""
-    return _softmax(evidence.masked_scores(partial(_masks, evidence), _count(evidence)))
+    return _softmax(_scores(evidence))
 
 
 @method(
-    "sscam", "SS-CAM", "Wang et al. 2020, arXiv:2006.14255", gives="weights", relu=True, unit="activation", slow=True
+    "sscam", "SS-CAM", "Wang et al. 2020, arXiv:2006.14255", gives="weights", relu=True, slow=True, unit="activation"
 )
 def ss_cam(evidence: Evidence) -> Tensor:
     """Score-CAM with y(x ∘ (H_k + ε)) in place of y(x ∘ H_k), its mean over samples of ε ~ N(0, 2²)."""
+    count = evidence.activations.shape[1]
     scores = [
-        evidence.masked_scores(partial(_noisy_masks, evidence, sample), _count(evidence))
-        for sample in range(SMOOTHING_SAMPLES)
+        evidence.masked_scores(partial(_noisy_masks, evidence, sample), count) for sample in range(SMOOTHING_SAMPLES)
     ]
     return _softmax(torch.stack(scores).mean(0))
 
 
 @method(
-    "iscam", "IS-CAM", "Naidu et al. 2020, arXiv:2010.03023", gives="weights", relu=True, unit="activation", slow=True
+    "iscam", "IS-CAM", "Naidu et al. 2020, arXiv:2010.03023", gives="weights", relu=True, slow=True, unit="activation"
 )
 def is_cam(evidence: Evidence) -> Tensor:
     """Score-CAM with y(x ∘ H_k) integrated from the empty input: the mean of y(x ∘ i/n H_k), i = 1 … n."""
-    scores = [
-        evidence.masked_scores(partial(_masks, evidence, strength=step / INTEGRATION_STEPS), _count(evidence))
-        for step in range(1, INTEGRATION_STEPS + 1)
-    ]
+    scores = [_scores(evidence, step / INTEGRATION_STEPS) for step in range(1, INTEGRATION_STEPS + 1)]
     return _softmax(torch.stack(scores).mean(0))
 
 
-def _count(evidence: Evidence) -> int:
-    return evidence.activations.shape[1]
+def _scores(evidence: Evidence, strength: float = 1.0) -> Tensor:
+    """y(x ∘ s H_k) for every channel, (N, C). Channels that are constant on all images hide alike, and run but once."""
+    maps = evidence.activations
+    constant = (maps.amax((2, 3)) == maps.amin((2, 3))).all(0)
+    own = constant.logical_not().nonzero()[:, 0].tolist()
+    run = own + constant.nonzero()[:1, 0].tolist()
+    found = evidence.masked_scores(lambda indices: _masks(evidence, [run[at] for at in indices], strength), len(run))
+    scores = found[:, -1:].repeat(1, maps.shape[1])
+    scores[:, run] = found
+    return scores
 
 
-def _masks(evidence: Evidence, channels: range, strength: float = 1.0) -> Tensor:
+def _masks(evidence: Evidence, channels: Sequence[int], strength: float = 1.0) -> Tensor:
     """H_k of some channels, (N, k, H, W). A constant map hides everything: it says nothing of where."""
-    maps = evidence.upsampled(evidence.activations[:, channels.start : channels.stop])
+    maps = evidence.upsampled(evidence.activations[:, channels])
     low, high = maps.amin((2, 3), keepdim=True), maps.amax((2, 3), keepdim=True)
     return torch.where(high > low, strength * (maps - low) / (high - low), 0)
 
 
 def _noisy_masks(evidence: Evidence, sample: int, channels: range) -> Tensor:
-    masks = _masks(evidence, channels)
+    masks = _masks(evidence, list(channels))
     # A stream for each mask, whatever the chunks; the same for each image.
     noise = [torch.randn(masks.shape[2:], generator=evidence.generator(sample, channel)) for channel in channels]
     return masks + SMOOTHING_NOISE * torch.stack(noise).to(masks)
