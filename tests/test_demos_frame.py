@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -229,6 +230,31 @@ class TestCommandLine:
         monkeypatch.chdir(tmp_path)
         write_image("cat.png", reference_photo().rgb[:64, :64])
         return tmp_path
+
+    def test_help_does_not_wait_for_torch(self):
+        code = (
+            "import sys\nfrom viztool.cli import main\n"
+            "try: main(['demo', '--help'])\nexcept SystemExit: pass\n"
+            "print(sorted({'torch', 'cv2', 'numpy'} & set(sys.modules)))"
+        )
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+        assert done.stdout.splitlines()[-1] == "[]"
+
+    def test_all_go_into_a_folder(self, monkeypatch):
+        few = {name: one for name, one in registry._demos.items() if name in ("sobel", "convolution", "inplace")}
+        monkeypatch.setattr(registry, "_demos", few)
+        result = run("demo", "--all", "-o", "out")
+        assert (result.exit_code, result.output) == (0, "out/convolution.gif\nout/sobel.png\nout/inplace.png\n")
+
+    def test_one_that_fails_does_not_stop_the_others(self, monkeypatch):
+        few = {name: one for name, one in registry._demos.items() if name in ("sobel", "inplace")}
+        monkeypatch.setattr(registry, "_demos", few)
+        Path("sobel.png").write_text("mine")
+        result = run("demo", "--all")
+        assert result.exit_code == 1
+        assert result.stdout == "inplace.png\n"
+        assert "1 done, 1 not: sobel" in result.stderr
+        assert Path("sobel.png").read_text() == "mine"
 
     def test_without_a_name_it_lists_them_all(self):
         result = run("demo")

@@ -79,6 +79,6 @@ def test_noise_has_its_rate():
 def test_a_wrong_number_is_loud(monkeypatch):
     monkeypatch.setitem(room._REFERENCE, "salt", (15.57, 12.0, 20.98, 39.78, 36.00))
     with pytest.raises(
-        WrongNumberError, match=r"^maxpool-noise: PSNR of salt after max 2: expected 12 ± 0.25, found 10.1"
+        WrongNumberError, match=r"^maxpool-noise: PSNR of salt after max 2: expected 12 ± 0.5, found 10.1"
     ):
         run_demo("maxpool-noise")

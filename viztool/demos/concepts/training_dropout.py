@@ -120,7 +120,7 @@ def training_dropout(photo: Photo, seed: int) -> Story:
         [
             f"{story.numbers['weights']:,} weights learn the direction of the edges in {_FEW} patches of the photo: "
             f"{_SEEDS} seeds. {_WRONG:.0%} of the labels are random: who knows those by heart has overfitted.",
-            f"Right on what was trained on, less on others: {gaps['no dropout']:.1%} without, {gaps['dropout ½']:.1%} with.",
+            f"Right on those patches, less on others: {gaps['no dropout']:.1%} without, {gaps['dropout ½']:.1%} with.",
         ],
         Plot(curves, "Right answers in %", "training step", across=2, height=220, y_range=(0, 100)),
         Table(
