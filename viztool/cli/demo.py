@@ -133,7 +133,7 @@ def _draw(
                 source=[shown for shown, _ in chosen] or "photo",
                 **given,
             )
-            batch.wrote(result.numbers, result.save(target, force=force))
+            batch.wrote(result, result.save(target, force=force))
             if verbose:
                 click.echo(result.in_words, err=True)
 
