@@ -7,6 +7,7 @@ from contextlib import ExitStack, contextmanager, redirect_stderr
 from copy import deepcopy
 from functools import cache
 from io import StringIO
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -15,7 +16,7 @@ from torch import Tensor, nn
 
 from benchmarks.contest import Contest, NotHereError, Work, cpu_seconds, peer, row
 from benchmarks.memory import peak_memory
-from viztool import class_activation_map
+from viztool import class_activation_map, load_model, read_image
 from viztool.cam.decomposition import first_component
 
 CLASS = 281
@@ -23,12 +24,18 @@ GRAD_CAM = "Grad-CAM, resnet50, batch 8,"
 FLOOR = "its floor"
 """A forward with grad after the layer alone, of no parameter, and a backward to the layer."""
 
+EMBEDDED = "the embedded network"
+PHOTO = Path(__file__).parents[2] / "gallery" / "inputs" / "coffee.jpg"
+
 PYTORCH_GRAD_CAM, TORCHCAM, CAPTUM = "pytorch-grad-cam", "torchcam", "captum"
 
 
 @cache
 def network(name: str, batch: int) -> tuple[nn.Module, Tensor]:
-    """A network with random weights and pictures of noise: speed depends on neither."""
+    """A network with random weights and pictures of noise, on which speed does not depend; or the trained one."""
+    if name == EMBEDDED:
+        model = load_model()
+        return model.net, model.preprocess(read_image(PHOTO))
     torch.manual_seed(0)
     return torchvision.models.get_model(name, weights=None).eval(), torch.rand(batch, 3, 224, 224)
 
@@ -183,11 +190,16 @@ def score_cam_memory(_: ExitStack) -> Contest:
     return Contest(ours("scorecam", "resnet18", 1, "layer4"), torchcam_score_cam(), peak_memory)
 
 
-def torchcam_score_cam() -> Work:
+@row("Score-CAM, the embedded network on a photo; CPU time", TORCHCAM, figure="gain", pairs=2)
+def score_cam_of_a_trained_network(_: ExitStack) -> Contest:
+    return Contest(ours("scorecam", EMBEDDED, 1, "bn2"), torchcam_score_cam(EMBEDDED, "bn2"), cpu_seconds)
+
+
+def torchcam_score_cam(name: str = "resnet18", layer: str = "layer4") -> Work:
     library = peer("torchcam.methods", TORCHCAM)
-    net, x = network("resnet18", 1)
+    net, x = network(name, 1)
     net = deepcopy(net)
-    cam = library.ScoreCAM(net, "layer4")
+    cam = library.ScoreCAM(net, layer)
 
     @torch.no_grad()
     def work() -> None:
