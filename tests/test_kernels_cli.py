@@ -71,7 +71,22 @@ class TestKernels:
             assert image.mode == "RGBA"
         with Image.open(folder / "second_kernels.gif") as film:
             assert film.n_frames == 3
-            assert film.size == (2 * 24 + 4, 24)
+            assert film.size == (2 * 24 + 4, 24 + 18), "the step stands below"
+
+    def test_a_film_alone(self, folder: Path) -> None:
+        run("kernels", *ARGUMENTS, "-c", "2,3", "-o", "growth.gif")
+        assert [path.name for path in folder.iterdir()] == ["growth.gif"]
+        with Image.open(folder / "growth.gif") as film:
+            assert film.n_frames == 3
+
+    def test_a_film_shows_every_step_though_a_run_was_interrupted(self, folder: Path) -> None:
+        arguments = ["-c", "0,1", "-o", "growth.gif"]
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Growth, "save", lambda *_, **__: (_ for _ in ()).throw(ViztoolError("no room")))
+            run("kernels", *ARGUMENTS, *arguments, fails=1)
+        assert (folder / ".growth.gif.unfinished").exists()
+        run("kernels", *ARGUMENTS, *arguments)
+        assert [path.name for path in folder.iterdir()] == ["growth.gif"]
 
     def test_steps_on_the_way(self, folder: Path) -> None:
         run("kernels", *ARGUMENTS, "-c", "2,3", "--save-every", "2")
@@ -94,6 +109,76 @@ class TestKernels:
         manifest = json.loads(run("kernels", *arguments, "--json").stdout)
         assert manifest["results"][0]["files"] == ["classes_kernels.png"]
         assert manifest["results"][0]["kernels"][0]["label"] == "class 3"
+
+    def test_a_band_for_each_layer_and_one_for_classes(self, folder: Path) -> None:
+        """Each band is the sheet that one gets by its layer alone."""
+        arguments = ["-l", "first", *ARGUMENTS[:4], *ARGUMENTS[4:], "-c", "1,2", "--target", "3", "--npz", "--each"]
+        manifest = json.loads(run("kernels", *arguments, "--json").stdout)
+        (entry,) = manifest["results"]
+        assert entry["files"][:2] == ["layers_kernels.png", "layers_kernels.npz"]
+        assert [Path(file).name for file in entry["files"][2:]] == [
+            *("first_0001.png", "first_0002.png", "second_0001.png", "second_0002.png", "class_0003.png")
+        ]
+        assert [sheet["name"] for sheet in entry["sheets"]] == ["first", "second", "classes"]
+        assert [[kernel["label"] for kernel in sheet["kernels"]] for sheet in entry["sheets"]] == [
+            *(["#1", "#2"], ["#1", "#2"], ["class 3"])
+        ]
+        run("kernels", *ARGUMENTS, "-c", "1,2", "--npz", "--no-negative", "-o", "alone.png")
+        with np.load("layers_kernels.npz") as bands, np.load("alone.npz") as alone:
+            np.testing.assert_array_equal(bands["second/optimum"], alone["optimum"])
+        assert viztool.read_image(folder / "layers_kernels.png").shape[1] == 1340
+
+    def test_the_same_units_with_each_transform_left_out(self, folder: Path) -> None:
+        arguments = [*ARGUMENTS, "-c", "1,2", "--compare", "transforms", "--npz", "-o", "a.png", "--each"]
+        (entry,) = json.loads(run("kernels", *arguments, "--json").stdout)["results"]
+        names = ["all: shifts, zooms, turns", "without shifts", "without zooms", "without turns", "none"]
+        assert [sheet["name"] for sheet in entry["sheets"]] == names
+        used = [sheet["settings"]["transforms"] for sheet in entry["sheets"]]
+        kinds = {"shifts": "jitter", "zooms": "scale", "turns": "rotate"}
+        for name, transforms in zip(names, used, strict=True):
+            for kind, word in kinds.items():
+                assert (word in transforms) == (name.startswith("all") or (name != "none" and kind not in name))
+        assert used[-1] == "Transforms()"
+        assert entry["files"][2:4] == ["a/all/second_0001.png", "a/all/second_0002.png"]
+        assert entry["files"][-1] == "a/none/second_0002.png"
+        with np.load("a.npz") as found:
+            pictures = [found[f"{name}/optimum"] for name in names]
+        assert all(not np.array_equal(one, two) for index, one in enumerate(pictures) for two in pictures[:index])
+
+    def test_by_what_they_are_made_from(self, folder: Path) -> None:
+        (entry,) = json.loads(run("kernels", *ARGUMENTS, "-c", "1", "--compare", "param", "--json").stdout)["results"]
+        kinds = ["pixels", "fourier", "maco", "laplacian", "cppn"]
+        assert [sheet["settings"]["parameterization"] for sheet in entry["sheets"]] == kinds
+        assert entry["files"] == ["second_kernels.png"]
+
+    def test_dead_units_stay_so_without_redirection(self, folder: Path) -> None:
+        arguments = ["-m", f"{NET}:sleeping_net", "-l", "awake", "-c", "0", "--size", "16", "--steps", "30"]
+        (entry,) = json.loads(run("kernels", *arguments, "--compare", "redirect", "--json").stdout)["results"]
+        plain, redirected = (sheet["kernels"][0]["optimum"] for sheet in entry["sheets"])
+        assert plain["status"] == "never responds"
+        assert redirected["status"] == "ok"
+        assert redirected["activation"] > plain["activation"] == 0
+
+    def test_interrupted_bands_go_on(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        command = import_module("viztool.cli.kernels")
+        arguments = [*ARGUMENTS, "-l", "first", "-c", "0,1", "-o", "a.png"]
+
+        def pressed(progress: Progress) -> None:
+            if steps.append(progress.step) or len(steps) == 5:
+                raise KeyboardInterrupt
+
+        steps: list[int] = []
+
+        @contextmanager
+        def impatient(*_: object) -> Iterator[object]:
+            yield pressed, None
+
+        monkeypatch.setattr(command, "_progress", impatient)
+        error = run("kernels", *arguments, fails=1).stderr
+        assert error == "Error: interrupted; nothing is written yet, and the same command goes on there\n"
+        run("kernels", *arguments)
+        assert steps == [1, 2, 3, 1, 2, 1, 2, 3], "the first layer is not done again"
+        assert [path.name for path in folder.iterdir()] == ["a.png"]
 
     def test_an_interrupted_run_says_so_and_goes_on(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         run("kernels", *ARGUMENTS, "-c", "all", "--npz", "-o", "whole.png")
@@ -160,7 +245,9 @@ class TestKernels:
         ("arguments", "message"),
         [
             ([], "name a layer with -l, or classes with --target"),
-            (["-l", "a", "--target", "b"], "name a layer with -l, or classes with --target"),
+            (["-l", "a", "--target", "b", "--compare", "param"], "--compare takes one layer, or classes"),
+            (["-l", "a", "-l", "b", "-o", "x.gif"], "--gif, --save-every, --rank and --spread take one layer, or"),
+            (["-l", "a", "--compare", "param", "--spread"], "--rank and --spread take one layer, or classes, and no"),
             (["-l", "a", "-c", "4-2"], "'4-2' is not channels, such as 3, 0-7,12 or all"),
             (["-l", "a", "--alpha"], "--alpha is of single pictures: add --each"),
         ],

@@ -66,13 +66,15 @@ def model_options(command: F) -> F:
             help="A checkpoint (.pth, .safetensors), the name of torchvision weights, or none for random ones.",
         ),
         click.option("--classes", metavar="FILE", help="Class names, one a line."),
-        click.option("--size", callback=numbers(int), metavar="N|H,W", help="Side of the network's input in pixels."),
+        click.option(
+            "--size", callback=numbers(int), metavar="N|H,W", help="Side of what the network is given, in pixels."
+        ),
         click.option(
             "--mean", callback=numbers(float), metavar="X[,Y,Z]", help="What is subtracted from RGB in [0, 1]."
         ),
         click.option("--std", callback=numbers(float), metavar="X[,Y,Z]", help="What RGB is then divided by."),
         click.option("--device", default="auto", show_default=True, metavar="NAME", help="auto, cpu, cuda or mps."),
-        click.option("--seed", default=0, show_default=True, help="Of random weights."),
+        click.option("--seed", default=0, show_default=True, help="Of all that is random."),
     ]
     for option in reversed(options):
         command = option(command)

@@ -15,10 +15,12 @@ from viztool.images import atomic_write, write_image
 from viztool.kernels.ascent import Progress
 from viztool.kernels.pixels import to_pixels
 from viztool.render.colormaps import Picture
+from viztool.render.text import TINY, draw_text, fit
 
 _MILLISECONDS = 90
 _LAST = 1500
 _GAP = 4
+_STRIP = 18
 
 
 def spaced(steps: int, frames: int = 24) -> list[int]:
@@ -63,8 +65,9 @@ class Growth:
         return frames
 
     def save(self, path: str | PathLike[str], *, force: bool = True) -> Path:
-        """Write the film as an endless GIF, whole or not at all."""
-        first, *others = [Image.fromarray(frame).quantize(128) for frame in self.frames()]
+        """Write the film as an endless GIF, the step under each frame, whole or not at all."""
+        counted = zip(self.wanted, self.frames(), strict=False)
+        first, *others = [Image.fromarray(_with_step(frame, step)).quantize(128) for step, frame in counted]
         durations = [_MILLISECONDS] * len(others) + [_LAST]
         with atomic_write(path, force=force) as file:
             first.save(file, "GIF", save_all=True, append_images=others, duration=durations, loop=0)
@@ -74,3 +77,9 @@ class Growth:
         """Write each frame as a PNG with its step in the name."""
         steps = zip(self.wanted, self.frames(), strict=False)  # if all ended early, the last steps have none
         return [write_image(Path(folder) / f"step_{step:05d}.png", frame, force=force) for step, frame in steps]
+
+
+def _with_step(frame: Picture, step: int) -> Picture:
+    strip = np.full((_STRIP, frame.shape[1], 3), 255, np.uint8)
+    draw_text(strip, fit(f"step {step}", frame.shape[1], TINY), 1, _STRIP - 5, TINY)
+    return np.concatenate([frame, strip])

@@ -115,7 +115,7 @@ class KernelSheet(Result):
                 title=f"What {what} look for" if not self.layer else f"What {what} looks for",
                 subtitle=f"{self.network} · {self.weights} · {self.kind}, {self.width} "
                 f"{'outputs' if not self.layer else 'channels'} · {self.chosen}",
-                notes=[*self.notes, _HOW_TO_READ],
+                notes=[*self.notes, HOW_TO_READ],
                 cards=[self._card(kernel) for kernel in self.kernels],
                 footer=seconds,
             )
@@ -175,27 +175,27 @@ class KernelSheet(Result):
             columns.append("weights")
             tiles.append(_weights_tile(kernel.weights, self.rank))
         columns.append("optimum")
-        tiles.append(_drawn_tile(kernel.optimum, kernel.natural))
+        tiles.append(drawn_tile(kernel.optimum, kernel.natural))
         if kernel.negative is not None:
             columns.append("negative optimum")
-            tiles.append(_drawn_tile(kernel.negative, {}))
+            tiles.append(drawn_tile(kernel.negative, {}))
         rows = []
         indent = len(tiles)
         for kind in ("top", "least", "random"):
             excerpts = kernel.excerpts.get(kind)
             if excerpts is None:
                 continue
-            found = [Picked(each.picture, [f"{_WORDS[kind]} {_short(each.value)}"]) for each in excerpts]
+            found = [Picked(each.picture, [f"{_WORDS[kind]} {short(each.value)}"]) for each in excerpts]
             if kind == "top":
                 columns += ["photos: what excites it most"] + [""] * (len(found) - 1)
                 tiles += found
             else:
                 rows.append(found)
-        note = " · ".join(f"{what} {_short(kernel.natural[key])}" for key, what in _NATURAL if key in kernel.natural)
+        note = " · ".join(f"{what} {short(kernel.natural[key])}" for key, what in _NATURAL if key in kernel.natural)
         return Card(kernel.label, note, columns, [tiles, *rows], indent)
 
 
-_HOW_TO_READ = (
+HOW_TO_READ = (
     "Under each picture: its activation (the spatial mean), beside that of photos if there are any; then how much "
     "of it is left under shifts and turns, and the share of its energy at high frequencies (photos have about 0.01)."
 )
@@ -203,15 +203,15 @@ _WORDS = {"top": "unit", "least": "least", "random": "random"}
 _NATURAL = (("z", "z"), ("mean", "photos' mean"), ("max", "max"))
 
 
-def _drawn_tile(drawn: Drawn, natural: Mapping[str, float]) -> Picked:
+def drawn_tile(drawn: Drawn, natural: Mapping[str, float]) -> Picked:
     if drawn.status and drawn.status != "interrupted":
         return Picked(None, mark=drawn.status)
     numbers = drawn.numbers
-    activation = _short(numbers["activation"])
+    activation = short(numbers["activation"])
     ratio = numbers.get("to photos' max")
     first = f"activation {activation}" if ratio is None else f"{activation} = {ratio:.1f} × photos' max"
-    robust = "" if numbers["robustness"] is None else f"robust {_short(numbers['robustness'])} · "
-    lines = [first, f"{robust}high {_short(numbers['high frequencies'])}"]
+    robust = "" if numbers["robustness"] is None else f"robust {short(numbers['robustness'])} · "
+    lines = [first, f"{robust}high {short(numbers['high frequencies'])}"]
     if numbers.get("judged") is not None:
         lines.append(f"second network: {numbers['judged']:.0%}")
     if drawn.status:
@@ -247,7 +247,7 @@ def _weights_tile(weights: KernelWeights, rank: int | None) -> Picked:
     return Picked(draw_slices(weights.values[strongest]), lines, cells=True)
 
 
-def _short(number: float | None) -> str:
+def short(number: float | None) -> str:
     if number is None or not np.isfinite(number):
         return "–"
     return f"{number:.2f}".replace("-", "−") if abs(number) < 10 else f"{number:.1f}".replace("-", "−")

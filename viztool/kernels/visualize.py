@@ -30,7 +30,14 @@ from viztool.models.model import Model, wrap_model
 from viztool.models.repeated import at_once
 
 _NOTHING = 1e-5
-_TRANSFORMS = {"jitter": "shifts", "scale": "zooms", "rotate": "turns", "crop": "crops", "noise": "noise"}
+_TRANSFORMS = {
+    "pad": "shifts",
+    "jitter": "shifts",
+    "scale": "zooms",
+    "rotate": "turns",
+    "crop": "crops",
+    "noise": "noise",
+}
 
 
 _PLAIN_FILTERS = (
@@ -64,6 +71,8 @@ def visualize_kernels(
     negative: bool | None = None,
     parameterization: str | Parameterization = "fourier",
     transforms: Transforms | None = None,
+    without: Sequence[str] = (),
+    redirect: int = 16,
     rank: int | None = None,
     judge: Model | None = None,
     store: Store | None = None,
@@ -80,7 +89,8 @@ def visualize_kernels(
     photos: a folder, files, or photos; they stand beside the pictures, and say how large an activation is in nature.
         keep: how many of them for each channel. spread: also the least, and random ones.
     negative: also draw what excites each least; by default for channels and not for classes.
-    parameterization: pixels, fourier, maco, laplacian, cppn, or one of your own. transforms: as in `maximize`.
+    parameterization: pixels, fourier, maco, laplacian, cppn, or one of your own. transforms, redirect: as in
+        `maximize`. without: which transforms to leave out, as the sheet calls them: shifts, zooms, turns, crops, noise.
     rank: draw so many singular patterns of the weights in place of their slices.
     judge: a second network with the same classes, whose probability of each class is told.
     store: keeps finished pictures for another run of the same. callback: called after each step;
@@ -105,7 +115,8 @@ def visualize_kernels(
         if targets is not None
         else channels_of(known, name, channels, sides, activity, seed)
     )
-    kind, settings = ascent_settings(parameterization, transforms, steps, sides)
+    kind, settings = ascent_settings(parameterization, transforms, steps, sides, without)
+    settings = replace(settings, redirect=redirect)
     both = (targets is None) if negative is None else negative
 
     network = Stopped(known, [name], sides)
@@ -150,9 +161,13 @@ def visualize_kernels(
 
 
 def ascent_settings(
-    parameterization: str | Parameterization, transforms: Transforms | None, steps: int, size: tuple[int, int]
+    parameterization: str | Parameterization,
+    transforms: Transforms | None,
+    steps: int,
+    size: tuple[int, int],
+    without: Sequence[str] = (),
 ) -> tuple[Parameterization, Settings]:
-    """The parameterization of this name with the transforms that suit it."""
+    """The parameterization of this name with the transforms that suit it, but for those left out."""
     if isinstance(parameterization, str):
         if parameterization not in PARAMETERIZATIONS:
             raise ViztoolError(
@@ -163,16 +178,30 @@ def ascent_settings(
         kind = parameterization
     usual = Transforms(crop(0.5), noise(0.05)) if isinstance(kind, MACO) else default_transforms(size)
     views = 2 if isinstance(kind, MACO) else 1
-    return kind, Settings(steps, size, kind, usual if transforms is None else transforms, views=views)
+    return kind, Settings(steps, size, kind, _left(usual if transforms is None else transforms, without), views=views)
+
+
+def kinds_of(transforms: Transforms) -> list[str]:
+    """What the transforms do, a word for each kind of them."""
+    # A frame is there to be shifted about in.
+    named = {_kind_of(step): None for step in transforms.steps if not isinstance(step, pad)}
+    return list(named)
+
+
+def _kind_of(step: object) -> str:
+    return _TRANSFORMS.get(type(step).__name__, repr(step))
+
+
+def _left(transforms: Transforms, without: Sequence[str]) -> Transforms:
+    for kind in without:
+        if kind not in kinds_of(transforms):
+            raise ViztoolError(f"there are no {kind!r} to leave out; there are {', '.join(kinds_of(transforms))}")
+    return Transforms(*(step for step in transforms.steps if _kind_of(step) not in without))
 
 
 def _in_words(transforms: Transforms) -> str:
-    words = list(
-        dict.fromkeys(
-            _TRANSFORMS.get(type(step).__name__, repr(step)) for step in transforms.steps if not isinstance(step, pad)
-        )
-    )
-    return f"random {', '.join(words)}" if words else "no transforms"
+    kinds = kinds_of(transforms)
+    return f"random {', '.join(kinds)}" if kinds else "no transforms"
 
 
 def _photos(photos: str | Path | Sequence[Photo]) -> Sequence[Photo]:

@@ -19,6 +19,7 @@ _TILES = 7  # in the fullest row
 _GAP = 14
 _BETWEEN = 36  # from one card to the next beside it
 _LEAST = (WIDTH - 2 * MARGIN - (_TILES - 1) * _GAP) // _TILES
+_MOST = 2 * _LEAST
 _TITLE = 34
 _LINE = 14
 _BLANK = (246, 247, 248)
@@ -59,8 +60,9 @@ class KernelPage:
 def kernel_page(page: KernelPage) -> Picture:
     """Draw the sheet: uint8 (H, 1340, 3) RGB, as high as it needs to be."""
     most = max((len(row) for card in page.cards for row in card.rows), default=1)
-    across = max(1, (WIDTH - 2 * MARGIN + _BETWEEN) // (most * (_LEAST + _GAP) - _GAP + _BETWEEN))
-    side = ((WIDTH - 2 * MARGIN + _BETWEEN) // across - _BETWEEN + _GAP) // most - _GAP
+    across = (WIDTH - 2 * MARGIN + _BETWEEN) // (most * (_LEAST + _GAP) - _GAP + _BETWEEN)
+    across = max(1, min(across, len(page.cards)))
+    side = min(_MOST, ((WIDTH - 2 * MARGIN + _BETWEEN) // across - _BETWEEN + _GAP) // most - _GAP)
     rows = [page.cards[first : first + across] for first in range(0, len(page.cards), across)]
     strips = [_draw_row(row, most, side) for row in rows]
     return np.concatenate([draw_heading(page.title, page.subtitle, page.notes), *strips, draw_footer(page.footer)])
@@ -86,7 +88,8 @@ def _draw_card(card: Card, most: int, side: int) -> Picture:
     draw_text(canvas, fit(card.note, width - room, SMALL), room, 28, SMALL)
     y = 12 + _TITLE + 10
     for index, column in enumerate(card.columns):
-        draw_text(canvas, column, index * (side + _GAP), y, TINY)
+        spanned = next((more for more, other in enumerate(card.columns[index + 1 :], 1) if other), most - index)
+        draw_text(canvas, fit(column, spanned * (side + _GAP) - _GAP, TINY), index * (side + _GAP), y, TINY)
     y += 6
     for number, (row, height) in enumerate(zip(card.rows, heights, strict=True)):
         x = card.indent * (side + _GAP) if number else 0

@@ -1,0 +1,70 @@
+"""What hangs in the gallery about what kernels look for."""
+
+from __future__ import annotations
+
+from viztool.gallery.piece import Piece
+
+_ROOM = "What a kernel looks for"
+
+_CLASSES = ("goldfinch", "peacock", "tarantula", "tiger", "daisy", "espresso", "castle", "volcano")
+
+
+def _each(option: str, *values: str) -> tuple[str, ...]:
+    return tuple(word for value in values for word in (option, value))
+
+
+KERNEL_PIECES = (
+    Piece(
+        "kernels_stages",
+        _ROOM,
+        "From edges to textures to parts to classes",
+        "The embedded network, a band for each stage: the picture that excites each unit most, found by gradient "
+        "ascent from noise. No photo was used.",
+        ("kernels", *_each("-l", *(f"blocks.{stage}" for stage in range(7))), *_each("--target", *_CLASSES)),
+        slow=True,
+    ),
+    Piece(
+        "kernels_middle",
+        _ROOM,
+        "Eight channels of a middle block",
+        "Of each its weights, what excites it most, what excites it least, and the numbers that say whether to believe "
+        "the pictures.",
+        ("kernels", "-l", "blocks.4"),
+        slow=True,
+    ),
+    Piece(
+        "kernels_param",
+        _ROOM,
+        "The same class by pixels, Fourier, MACO ...",
+        "One objective, one seed, and five things that the picture is made from.",
+        ("kernels", "--target", "tarantula", "--target", "goldfinch", "--compare", "param"),
+        slow=True,
+    ),
+    Piece(
+        "kernels_transforms",
+        _ROOM,
+        "What each transform is for",
+        "The same channels with one kind of random transform left out, and with none.",
+        ("kernels", "-l", "blocks.4", "-c", "14,84", "--compare", "transforms"),
+        slow=True,
+    ),
+    Piece(
+        "kernels_redirect",
+        _ROOM,
+        "Dead units, before and after",
+        "Behind a ReLU6 most units of the head get no gradient from where an ascent starts, so that nothing ever "
+        "happens. Redirected for the first steps, all of them wake up.",
+        ("kernels", "-l", "bn2", "-c", "0-5", "--compare", "redirect", "--steps", "128"),
+        slow=True,
+    ),
+    Piece(
+        "kernels_growth",
+        _ROOM,
+        "How they grow",
+        "Six channels of a middle block, from nothing to their optima; the steps lie closer at the start, where most "
+        "happens.",
+        ("kernels", "-l", "blocks.4", "-c", "14,28,42,56,84,98", "--no-negative"),
+        suffix=".gif",
+        slow=True,
+    ),
+)

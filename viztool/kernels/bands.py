@@ -1,0 +1,146 @@
+"""Several sheets in one picture: a band for each layer, or one unit drawn in several ways."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+import viztool
+from viztool.errors import ViztoolError
+from viztool.kernels.parameterizations import PARAMETERIZATIONS, Parameterization
+from viztool.kernels.result import HOW_TO_READ, Drawn, KernelPictures, KernelSheet, drawn_tile, short
+from viztool.kernels.visualize import ascent_settings, kinds_of
+from viztool.render.colormaps import Picture
+from viztool.render.kernel_sheet import Card, KernelPage, Picked, kernel_page
+from viztool.results import Result
+
+COMPARISONS = {
+    "param": "The same units, made from other things",
+    "transforms": "With each transform left out",
+    "redirect": "Dead units, and what wakes them up",
+}
+"""What sets a unit beside itself, and the title of such a sheet."""
+
+
+def variants(comparison: str, parameterization: str | Parameterization = "fourier") -> dict[str, dict[str, Any]]:
+    """The ways to draw a unit that a comparison sets side by side: their names, and keywords of `visualize_kernels`.
+
+    comparison: one of `COMPARISONS`. parameterization: where that is not what is compared.
+    """
+    if comparison == "param":
+        return {name: {"parameterization": name} for name in PARAMETERIZATIONS}
+    if comparison == "redirect":
+        return {"plain gradients": {"redirect": 0}, "redirected": {}}
+    if comparison != "transforms":
+        raise ViztoolError(f"there is no comparison {comparison!r}; there are {', '.join(COMPARISONS)}")
+    kinds = kinds_of(ascent_settings(parameterization, None, 1, (64, 64))[1].transforms)
+    return {
+        f"all: {', '.join(kinds)}": {},
+        **{f"without {kind}": {"without": [kind]} for kind in kinds},
+        "none": {"without": kinds},
+    }
+
+
+@dataclass(frozen=True, eq=False)
+class KernelBands(Result):
+    """Sheets of the same network, by name. each: a band is a "layer", one sheet; or a "unit", one tile of every sheet.
+
+    title: of the sheet.
+    """
+
+    sheets: Mapping[str, KernelSheet]
+    each: Literal["layer", "unit"] = "layer"
+    title: str = "What its layers look for"
+
+    def picture(self) -> Picture:
+        """The bands, one under another: uint8 (H, 1340, 3) RGB."""
+        first = next(iter(self.sheets.values()))
+        steps = first.settings["steps"]
+        note = (
+            f"Gradient ascent, {steps} steps: what excites each unit most."
+            if self.each == "layer"
+            else f"Gradient ascent, {steps} steps from the same seed; one thing differs."
+        )
+        return kernel_page(
+            KernelPage(
+                title=self.title,
+                subtitle=f"{first.network} · {first.weights}",
+                notes=[note, HOW_TO_READ],
+                cards=[self._of_layer(sheet) for sheet in self.sheets.values()]
+                if self.each == "layer"
+                else [self._of_unit(index) for index in range(len(first))],
+                footer=f"seed {first.settings['seed']} · viztool {viztool.__version__} · torch {torch.__version__}",
+            )
+        )
+
+    @property
+    def numbers(self) -> dict[str, Any]:
+        """Every figure that is drawn or claimed, ready for JSON: those of each sheet, by its name."""
+        return {
+            "each": self.each,
+            "sheets": [{"name": name, **sheet.numbers} for name, sheet in self.sheets.items()],
+            "versions": {"viztool": viztool.__version__, "torch": torch.__version__},
+        }
+
+    @property
+    def in_words(self) -> str:
+        """How each sheet went."""
+        return "\n".join(f"{name}: {sheet.in_words}" for name, sheet in self.sheets.items())
+
+    @property
+    def arrays(self) -> dict[str, npt.NDArray[Any]]:
+        """Those of each sheet, such as "blocks.2/optimum"."""
+        return {f"{name}/{key}": array for name, sheet in self.sheets.items() for key, array in sheet.arrays.items()}
+
+    def save_each(self, folder: str | PathLike[str], *, alpha: bool = False, force: bool = True) -> list[Path]:
+        """One PNG for each picture; those of a comparison in a folder for each way."""
+        below = {
+            name: Path(folder) / (name.split(":")[0].replace(" ", "_") if self.each == "unit" else "")
+            for name in self.sheets
+        }
+        return [
+            path
+            for name, sheet in self.sheets.items()
+            for path in sheet.save_each(below[name], alpha=alpha, force=force)
+        ]
+
+    def _of_layer(self, sheet: KernelSheet) -> Card:
+        size = " × ".join(map(str, sheet.settings["size"]))
+        what = f"{sheet.kind}, {sheet.width} channels" if sheet.layer else f"{sheet.width} outputs"
+        note = f"{what} · {sheet.chosen} · {size} pixels"
+        return Card(sheet.layer or "classes", note, [kernel.label for kernel in sheet.kernels], _rows(sheet.kernels))
+
+    def _of_unit(self, index: int) -> Card:
+        kernels = [sheet.kernels[index] for sheet in self.sheets.values()]
+        sheet = next(iter(self.sheets.values()))
+        title = f"{sheet.layer} {kernels[0].label}" if sheet.layer else kernels[0].label
+        natural = kernels[0].natural
+        note = f"photos' mean {short(natural['mean'])}, max {short(natural['max'])}" if natural else ""
+        return Card(title, note, list(self.sheets), _rows(kernels))
+
+
+def _rows(kernels: Sequence[KernelPictures]) -> list[list[Picked]]:
+    """Optima, under them the negatives, under them the best photo of each, if there are any."""
+    rows = [[_tile(kernel.optimum, kernel.natural) for kernel in kernels]]
+    negatives = [kernel.negative for kernel in kernels if kernel.negative is not None]
+    if negatives:
+        rows.append([_tile(negative, {}) for negative in negatives])
+    best = [kernel.excerpts["top"][0] for kernel in kernels if kernel.excerpts.get("top")]
+    if best:
+        rows.append([Picked(excerpt.picture, [f"photo, unit {short(excerpt.value)}"]) for excerpt in best])
+    return rows
+
+
+def _tile(drawn: Drawn, natural: Mapping[str, float]) -> Picked:
+    tile = drawn_tile(drawn, natural)
+    if tile.picture is None and np.ptp(drawn.pixels) > 0:
+        # What it began as and never left is worth a look beside others.
+        return Picked(drawn.pixels, [tile.mark])
+    return tile
