@@ -61,9 +61,9 @@ KERNEL_PIECES = (
         "kernels_growth",
         _ROOM,
         "How they grow",
-        "Six channels of a middle block, from nothing to their optima; the steps lie closer at the start, where most "
+        "Eight channels of a middle block, from nothing to their optima; the steps lie closer at the start, where most "
         "happens.",
-        ("kernels", "-l", "blocks.4", "-c", "14,28,42,56,84,98", "--no-negative"),
+        ("kernels", "-l", "blocks.4", "-c", "0,14,28,42,56,70,84,98", "--no-negative"),
         suffix=".gif",
         slow=True,
     ),
