@@ -37,10 +37,10 @@ KERNEL_PIECES = (
         "kernels_param",
         _ROOM,
         "The same class by pixels, Fourier, MACO ...",
-        "One objective, one seed, and five things that the picture is made from. Pixels end in a fine pattern, two fifths "
-        "of their energy at high frequencies. Fourier coefficients reach the highest activation. MACO may only move the "
-        "phases of a spectrum that photos have, at half of that activation. A small network of x and y (CPPN) finds next "
-        "to nothing of these classes.",
+        "One objective, one seed, and five things that the picture is made from. Pixels end in a fine pattern, two "
+        "fifths of their energy at high frequencies. Fourier coefficients reach the highest activation. MACO may only "
+        "move the phases of a spectrum that photos have, at half of that activation. A small network of x and y (CPPN) "
+        "finds next to nothing of these classes.",
         ("kernels", "--target", "tarantula", "--target", "goldfinch", "--compare", "param"),
         slow=True,
     ),
