@@ -5,16 +5,19 @@ from __future__ import annotations
 import base64
 import json
 import os
+import select
 import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+PATIENCE = 60
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 
 # The protocol wants its pipes at 3 and 4, whatever numbers they have here.
@@ -82,8 +85,12 @@ class Browser:
     def open(self, address: str) -> None:
         """Go to a page, and wait until it is loaded."""
         self.send("Page.navigate", url=address)
-        while self._receive().get("method") != "Page.loadEventFired":
-            pass
+        deadline = time.monotonic() + PATIENCE
+        # Asked for again and again: to an address that differs in its #part alone there is no event.
+        while self.run("location.href") != address or self.run("document.readyState") != "complete":
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"{address} did not load in {PATIENCE} s")
+            time.sleep(0.05)
 
     def run(self, script: str) -> Any:
         """The value of an expression on the page."""
@@ -105,6 +112,8 @@ class Browser:
 
     def _receive(self) -> dict[str, Any]:
         while b"\0" not in self._rest:
+            if not select.select([self._from], [], [], PATIENCE)[0]:
+                raise RuntimeError(f"the browser has said nothing for {PATIENCE} s")
             part = os.read(self._from, 1 << 16)
             if not part:
                 raise RuntimeError("the browser has ended")

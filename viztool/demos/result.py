@@ -57,7 +57,7 @@ class DemoResult(Result):
                 notes=self.story.notes,
                 bands=self.story.bands,
                 footer=f"viztool {viztool.__version__} · torch {torch.__version__} · viztool demo {self.name} · "
-                f"seed {self.seed} · {len(self.story.checks)} checks passed when this was drawn",
+                f"seed {self.seed} · checks passed when this was drawn: {len(self.story.checks)}",
             )
         )
 

@@ -40,8 +40,7 @@ def _card(folder: Path, piece: Piece) -> str:
     alt = f"{piece.title}. {piece.caption}"
     return f"""<article id="{escape(piece.name)}" data-in="{escape(piece.room)}"
 data-picture="{piece.picture(folder).name}">
-<button type="button" class="picture"><img src="{_thumbnail(piece.picture(folder))}" alt="{escape(alt)}"
-loading="lazy"></button>
+<button type="button" class="picture"><img src="{_thumbnail(piece.picture(folder))}" alt="{escape(alt)}"></button>
 <p class="room">{escape(piece.room)}</p>
 <h2>{escape(piece.title)}</h2>
 <p>{escape(piece.caption)}</p>

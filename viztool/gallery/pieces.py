@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from viztool.gallery.demo_pieces import DEMO_PIECES
+from viztool.gallery.kernel_pieces import KERNEL_PIECES
 from viztool.gallery.piece import Piece
 
 _FEATURES, _HEATMAPS = "Feature maps", "Where it looked"
@@ -109,5 +111,7 @@ PIECES = (
         "photo, whatever the network has learnt (Adebayo et al. 2018).",
         ("attribute", "{inputs}/coffee.jpg", "--method", "guided_backprop", "--randomize", "weights"),
     ),
+    *KERNEL_PIECES,
+    *DEMO_PIECES,
 )
 """Every piece."""

@@ -27,13 +27,16 @@ def readme(folder: Path, pieces: Sequence[Piece]) -> str:
                 f"### {piece.title}",
                 "",
                 piece.caption,
+                *(
+                    f"\n> {claim['sentence']}\n>\n> {claim['zh']}\n>\n> **{claim['verdict']}**. {claim['condition']}"
+                    for claim in numbers.get("claims", ())
+                ),
                 "",
                 f"```\n{numbers['command']}\n```",
                 "",
                 f"[![{piece.title}]({picture})]({picture})",
                 "",
-                f"```text\n{numbers['summary']}\n```",
-                "",
+                *([] if numbers.get("claims") else [f"```text\n{numbers['summary']}\n```", ""]),
                 f"All numbers: [{piece.name}.json]({piece.name}.json).",
             ]
     return "\n".join(parts) + "\n"
