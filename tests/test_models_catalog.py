@@ -70,7 +70,7 @@ def test_the_names_are_read_without_importing_torch():
 def test_the_room_exports_its_public_names_and_no_others():
     import viztool.models
 
-    assert viztool.models.__all__ == ["Model", "list_models", "load_model", "wrap_model"]
+    assert viztool.models.__all__ == ["Model", "hold_inputs", "list_models", "load_model", "wrap_model"]
     assert all(callable(getattr(viztool.models, name)) for name in viztool.models.__all__)
     with pytest.raises(AttributeError, match="no attribute 'save_model'"):
         _ = viztool.models.save_model
