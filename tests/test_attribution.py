@@ -348,6 +348,22 @@ def test_what_works_in_place_on_a_part_without_a_rule_is_an_error():
         attribute(Hidden(), torch.randn(1, 3, 8, 8), "deeplift", 0)
 
 
+@pytest.mark.parametrize("method", ["lrp_epsilon", "lrp_zplus", "deeplift"])
+def test_what_gives_back_a_part_as_it_was_is_no_work_in_place(method):
+    class Dropped(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv, self.fc = nn.Conv2d(3, 4, 3), nn.Linear(4 * 36, 4)
+
+        def forward(self, x):
+            x = self.conv(x).relu().flatten(1)
+            return self.fc(nn.functional.dropout(x, 0.5, self.training).contiguous())
+
+    net, x = Dropped(), torch.randn(2, 3, 8, 8)
+    plain = nn.Sequential(net.conv, nn.ReLU(), nn.Flatten(), net.fc)
+    assert close(attribute(net, x, method, 1).raw, attribute(plain, x, method, 1).raw)
+
+
 def test_weights_that_are_not_finite_are_an_error():
     net = conv_net()
     with torch.no_grad():

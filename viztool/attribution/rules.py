@@ -65,8 +65,10 @@ class Rules(TorchFunctionMode):
         if not args or not isinstance(args[0], Tensor):
             return func(*args, **(kwargs or {}))
         if rule is None:
+            before = args[0]._version
             result = func(*args, **(kwargs or {}))
-            if result is args[0] and result._is_view():
+            # By its version, as some give back what they were given: a dropout that is off, contiguous().
+            if args[0]._version != before and args[0]._is_view():
                 self.hidden.add(name)
             return result
         call = Call(name, func, args, kwargs or {})
