@@ -10,9 +10,10 @@ from torch import Tensor, nn
 
 from viztool.attribution import registry
 from viztool.attribution.baseline import Baseline, baseline_of
-from viztool.attribution.problem import Problem, frozen
+from viztool.attribution.problem import Problem
 from viztool.heatmap import Heatmap, require_finite
 from viztool.hooks.evaluating import evaluating
+from viztool.hooks.frozen import frozen
 from viztool.hooks.naming import unwrap
 from viztool.hooks.watch import watch
 from viztool.models.model import Model

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -99,16 +98,3 @@ class Problem:
         probabilities = class_probabilities(output)
         chosen = torch.tensor(self.target.classes, device=probabilities.device).repeat(times)
         return probabilities.gather(1, chosen[:, None]).view(times, len(self))
-
-
-@contextmanager
-def frozen(net: nn.Module) -> Iterator[None]:
-    """No parameter asks for a gradient inside: a graph for them would keep every input of every layer."""
-    asking = [parameter for parameter in net.parameters() if parameter.requires_grad]
-    try:
-        for parameter in asking:
-            parameter.requires_grad_(False)
-        yield
-    finally:
-        for parameter in asking:
-            parameter.requires_grad_(True)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -11,6 +10,7 @@ from torch import Tensor, nn
 
 from viztool.errors import LayerError
 from viztool.hooks.capture import capture
+from viztool.hooks.frozen import frozen
 from viztool.hooks.layout import to_maps
 from viztool.hooks.naming import named_layers, unwrap
 from viztool.hooks.select import select
@@ -46,7 +46,7 @@ class TailPass:
         named = named_layers(root)
         chosen = select(named, layers)
         # A tensor that was made in inference mode can be in no graph: leave the mode, and copy the input.
-        with torch.inference_mode(False), torch.no_grad(), _frozen(root):
+        with torch.inference_mode(False), torch.no_grad(), frozen(root):
             given = map_tensors(_outside_inference, inputs if isinstance(inputs, tuple) else (inputs,))
             with (
                 watch({name: named[name] for name in chosen}, exit=_grad_from_here),
@@ -91,19 +91,6 @@ class TailPass:
 def _grad_from_here(name: str, module: nn.Module, output: Any) -> None:
     """Runs before the hook that captures, whose clone is then the start of the graph."""
     torch.set_grad_enabled(True)
-
-
-@contextmanager
-def _frozen(net: nn.Module) -> Iterator[None]:
-    """No parameter asks for a gradient inside: a graph for them would keep every input of every layer."""
-    asking = [parameter for parameter in net.parameters() if parameter.requires_grad]
-    try:
-        for parameter in asking:
-            parameter.requires_grad_(False)
-        yield
-    finally:
-        for parameter in asking:
-            parameter.requires_grad_(True)
 
 
 def _outside_inference(tensor: Tensor) -> Tensor:

@@ -14,6 +14,7 @@ from viztool.demos.registry import on_network
 from viztool.demos.signal import grid_index, phases
 from viztool.demos.story import Story
 from viztool.hooks.evaluating import evaluating
+from viztool.hooks.frozen import frozen
 from viztool.hooks.naming import named_layers, unwrap
 from viztool.models.model import Model
 from viztool.render.panels import BAD, GOOD, Grid, Panel, Shot, Table, Words, grey_picture
@@ -99,17 +100,11 @@ def _backward(story: Story, model: Model, net: nn.Module, photos: Sequence[Photo
         if isinstance(module, nn.Conv2d) and max(module.stride) > 1
     }
     x = torch.cat([model.preprocess(photo.rgb) for photo in photos[:8]]).to(model.dtype)
-    frozen = [parameter.requires_grad for parameter in net.parameters()]
     try:
-        for parameter in net.parameters():
-            parameter.requires_grad_(False)
-        with evaluating(net):
+        with evaluating(net), frozen(net):
             strength = gradient_strength(net, x).float().cpu()
     except RuntimeError as error:
         raise DemoError(f"{model.name} has no gradients at its input: {str(error).splitlines()[0]}") from error
-    finally:
-        for parameter, needed in zip(net.parameters(), frozen, strict=True):
-            parameter.requires_grad_(needed)
     rows = [["period", "grid", "by chance", "times chance"]]
     found: dict[str, dict[str, float]] = {}
     for period in (2, 4, 8, 16, 32):

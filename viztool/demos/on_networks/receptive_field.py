@@ -13,6 +13,7 @@ from viztool.demos.registry import on_network
 from viztool.demos.story import Story
 from viztool.hooks import capture
 from viztool.hooks.evaluating import evaluating
+from viztool.hooks.frozen import frozen
 from viztool.hooks.naming import unwrap
 from viztool.inspect import layer_table
 from viztool.models.model import Model
@@ -45,12 +46,8 @@ def receptive_field(model: Model, photos: Sequence[Photo], seed: int) -> Story:
     generator = torch.Generator().manual_seed(seed)
     noise = torch.rand(_IMAGES, 3 if model.channels != 1 else 1, *model.size, generator=generator).to(model.device)
     x = model.normalize(noise).to(model.dtype).requires_grad_()
-    parameters = list(net.parameters())
-    frozen = [parameter.requires_grad for parameter in parameters]
     energies: dict[str, Tensor] = {}
-    try:
-        for parameter in parameters:
-            parameter.requires_grad_(False)
+    with frozen(net):
         with evaluating(net), capture(net, "stages") as acts:
             net(x)
         for name in acts:
@@ -61,9 +58,6 @@ def receptive_field(model: Model, photos: Sequence[Photo], seed: int) -> Story:
             signs = (torch.randint(0, 2, middle.shape, generator=generator) * 2 - 1).to(middle)
             (gradient,) = torch.autograd.grad((middle * signs).sum(), x, retain_graph=True)
             energies[name] = gradient.double().pow(2).mean((0, 1)).cpu()
-    finally:
-        for parameter, needed in zip(parameters, frozen, strict=True):
-            parameter.requires_grad_(needed)
     if not energies:
         raise DemoError(f"{model.name} has no layer with maps: there is no field to measure")
     story = Story(notes=["Measured: the squared gradient of the middle unit by each pixel, over images of noise."])
