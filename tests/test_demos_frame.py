@@ -17,6 +17,7 @@ from viztool.demos.photo import as_photo, reference_photo
 from viztool.demos.story import Story, plain
 from viztool.images import write_image
 from viztool.render.panels import Words
+from viztool.render.text import BODY, draw_text
 
 FAST = [one.name for one in demos().values() if not one.trains]
 
@@ -90,6 +91,20 @@ class TestEveryDemo:
         assert picture.shape[1:] == (1340, 3)
         assert (picture[:, :26] == 255).all(), "something stands in the margin"
         assert (picture[:, -36:] == 255).all(), "something is cut off at the right"
+
+    def test_the_font_has_every_character_that_it_writes(self, name, told):
+        """For one that it lacks, it draws a question mark."""
+        result = told(name)
+        texts = [*result.words, result.title, *result.story.notes]
+        texts += [text for claim in result.claims for text in (claim.sentence, claim.condition)]
+        unusual = {character for text in texts for character in text if not character.isascii()}
+        assert {character for character in unusual if drawn(character) == drawn("?")} == set()
+
+
+def drawn(text):
+    page = np.full((40, 60, 3), 255, np.uint8)
+    draw_text(page, text, 10, 28, BODY)
+    return page.tobytes()
 
 
 class TestClaims:

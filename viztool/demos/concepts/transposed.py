@@ -108,8 +108,8 @@ def transposed(photo: Photo, seed: int) -> Story:
     story.when_this_fails(
         [
             "It is the transpose of the matrix, not its inverse: what a stride or a smoothing threw away stays away.",
-            f"What does hold: (Wa)·b = a·(Wᵀb), here {left:.4f} and {right:.4f}. That is why it is a convolution's "
-            f"backward pass.",
+            f"What does hold: (Wa)·b = a·(W'b), W' the transpose: here {left:.4f} and {right:.4f}. That is why it is "
+            "a convolution's backward pass.",
         ],
         Shot(
             grey_picture(abs(back - x)[0, 0].numpy(), 0, 1), "|photo − what came back|", [f"{error:.3f} on average"], 4
