@@ -4,8 +4,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from viztool.heatmap import Heatmap
-from viztool.subject import looks_at
+from viztool.heatmaps.heatmap import Heatmap
+from viztool.models.subject import looks_at
 
 
 class Additive(nn.Module):

@@ -13,7 +13,7 @@ from torch import nn
 from viztool.attribution import METHODS, attribute, describe
 from viztool.errors import ModelError, TargetError, ViztoolError
 from viztool.models import wrap_model
-from viztool.subject import looks_at
+from viztool.models.subject import looks_at
 
 SMALL = {
     "smoothgrad": {"samples": 11},

@@ -10,7 +10,7 @@ from matplotlib import colormaps
 
 import viztool
 from viztool.errors import ModelError
-from viztool.heatmap import Heatmap
+from viztool.heatmaps.heatmap import Heatmap
 from viztool.render.colormaps import color_bar, colorize, overlay
 
 

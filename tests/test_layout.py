@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from viztool.hooks.layout import distortion, map_size, to_maps
+from viztool.tensors.layout import distortion, map_size, to_maps
 
 
 def picture(batch: int, channels: int, h: int, w: int) -> Tensor:

@@ -14,8 +14,8 @@ from torch import nn
 from torchvision import models
 from torchvision.ops import SqueezeExcitation
 
-from viztool.hooks.tree import tensors_in
 from viztool.inspect import FieldTracer, receptive_fields
+from viztool.tensors.tree import tensors_in
 
 
 @pytest.mark.parametrize(

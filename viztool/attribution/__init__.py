@@ -2,9 +2,9 @@
 
 from viztool.attribution import methods as _methods  # noqa: F401  each file there adds its own
 from viztool.attribution.compute import attribute
-from viztool.attribution.registry import Method, describe, method, names, options_of
+from viztool.attribution.registry import AttributionMethod, describe, method, names, options_of
 
 METHODS = names()
 """The names of all methods."""
 
-__all__ = ["METHODS", "Method", "attribute", "describe", "method", "options_of"]
+__all__ = ["METHODS", "AttributionMethod", "attribute", "describe", "method", "options_of"]

@@ -11,15 +11,15 @@ from torch import Tensor, nn
 from viztool.attribution import registry
 from viztool.attribution.baseline import Baseline, baseline_of
 from viztool.attribution.problem import Problem
-from viztool.heatmap import Heatmap, require_finite
+from viztool.heatmaps.heatmap import Heatmap, require_finite
 from viztool.hooks.evaluating import evaluating
 from viztool.hooks.frozen import frozen
 from viztool.hooks.naming import unwrap
 from viztool.hooks.watch import watch
 from viztool.models.model import Model
+from viztool.models.subject import one_batch, predictions
 from viztool.render.colormaps import Picture
-from viztool.subject import one_batch, predictions
-from viztool.targets import Target, resolve
+from viztool.targets.resolve import Target, resolve
 
 
 def attribute(

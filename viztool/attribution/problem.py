@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from viztool.errors import TargetError
 from viztool.models.outputs import class_probabilities
 from viztool.models.repeated import Repeated, at_once, in_parts
-from viztool.targets import Resolved
+from viztool.targets.resolve import Resolved
 
 _FEW = 4
 """Runs from which on a private copy with folded batch norms pays."""

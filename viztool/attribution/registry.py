@@ -17,7 +17,7 @@ Compute: TypeAlias = Callable[..., Tensor]
 
 
 @dataclass(frozen=True)
-class Method:
+class AttributionMethod:
     """A pixel attribution. signed: whether it tells for from against. unit: of the map.
 
     baseline: whether it compares with an input that shows nothing. seeded: whether it draws random numbers.
@@ -61,7 +61,7 @@ _TYPES: dict[str, tuple[type | tuple[type, ...], str]] = {
 }
 """What an option's annotation asks for."""
 
-_methods = Registry[Method]("attribution")
+_methods = Registry[AttributionMethod]("attribution")
 
 
 def method(
@@ -74,10 +74,10 @@ def method(
     baseline: bool = False,
     seeded: bool = False,
 ) -> Callable[[Compute], Compute]:
-    """Add a method: a function from a `Problem`, and its own keyword-only options, to a tensor; see `Method`."""
+    """Add a method: a function from a `Problem`, and its own keyword-only options, to a tensor."""
 
     def add(compute: Compute) -> Compute:
-        _methods.add(name, Method(name, title, paper, compute, unit, signed, baseline, seeded))
+        _methods.add(name, AttributionMethod(name, title, paper, compute, unit, signed, baseline, seeded))
         return compute
 
     return add

@@ -11,18 +11,18 @@ from viztool.cam import registry
 from viztool.cam.decomposition import first_component
 from viztool.cam.evidence import Evidence
 from viztool.cam.layer_choice import choose_layer, stages
-from viztool.cam.registry import Method
+from viztool.cam.registry import CamMethod
 from viztool.cam.run import Run
 from viztool.cam.smoothing import fuse, largest, views
 from viztool.errors import LayerError, TargetError, ViztoolError
-from viztool.heatmap import Heatmap
+from viztool.heatmaps.heatmap import Heatmap
 from viztool.hooks.evaluating import evaluating
 from viztool.hooks.naming import named_layers, unwrap
 from viztool.hooks.select import STAGES, select
 from viztool.models.model import Model
+from viztool.models.subject import one_batch, predictions
 from viztool.render.colormaps import Picture
-from viztool.subject import one_batch, predictions
-from viztool.targets import Target
+from viztool.targets.resolve import Target
 
 
 def class_activation_map(
@@ -93,7 +93,7 @@ def class_activation_map(
         )
 
 
-def _layers(net: nn.Module, x: Tensor, method: Method, layer: str | Iterable[str] | None) -> tuple[str, ...]:
+def _layers(net: nn.Module, x: Tensor, method: CamMethod, layer: str | Iterable[str] | None) -> tuple[str, ...]:
     if method.whole:
         if layer is not None:
             raise LayerError(f"{method.name} is of the whole network; leave the layer out")
@@ -107,13 +107,13 @@ def _layers(net: nn.Module, x: Tensor, method: Method, layer: str | Iterable[str
     return tuple(dict.fromkeys([*found, *picked]))
 
 
-def _map(method: Method, run: Run, smooth_eigen: bool) -> Tensor:
+def _map(method: CamMethod, run: Run, smooth_eigen: bool) -> Tensor:
     """The map of the run, (N, h, w), of all its layers."""
     maps = [_map_of_layer(method, Evidence(run, layer), smooth_eigen) for layer in run.layers or ("",)]
     return maps[0] if len(maps) == 1 else fuse(maps, largest(maps))
 
 
-def _map_of_layer(method: Method, evidence: Evidence, smooth_eigen: bool) -> Tensor:
+def _map_of_layer(method: CamMethod, evidence: Evidence, smooth_eigen: bool) -> Tensor:
     made = method.compute(evidence)
     if method.gives == "weights":
         weighted = made * evidence.activations

@@ -12,13 +12,13 @@ from torch import Tensor, nn
 
 from viztool.errors import LayerError
 from viztool.hooks.capture import capture
-from viztool.hooks.layout import distortion, map_size
 from viztool.hooks.naming import named_layers
 from viztool.hooks.select import STAGES
 from viztool.hooks.stages import having_maps
 from viztool.hooks.tail import TailPass
-from viztool.hooks.tree import tensors_in
 from viztool.hooks.watch import watch
+from viztool.tensors.layout import distortion, map_size
+from viztool.tensors.tree import tensors_in
 
 _IN_PROPORTION = log(2)
 """Heads and windows of attention, too, are axes beside axes; a network's maps keep the picture's shape."""

@@ -18,7 +18,7 @@ Gives: TypeAlias = Literal["weights", "map"]
 
 
 @dataclass(frozen=True)
-class Method:
+class CamMethod:
     """A class activation map.
 
     gives: what `compute` returns: "weights" of the channels, (N, C, 1, 1) or (N, C, h, w), by which the
@@ -40,7 +40,7 @@ class Method:
     slow: bool
 
 
-_methods = Registry[Method]("method")
+_methods = Registry[CamMethod]("method")
 
 
 def method(
@@ -55,10 +55,10 @@ def method(
     whole: bool = False,
     slow: bool = False,
 ) -> Callable[[Compute], Compute]:
-    """Add a method: a function from the evidence of a layer to weights or a map; see `Method`."""
+    """Add a method: a function from the evidence of a layer to weights or a map; see `CamMethod`."""
 
     def add(compute: Compute) -> Compute:
-        _methods.add(name, Method(name, title, paper, compute, gives, relu, signed, unit, whole, slow))
+        _methods.add(name, CamMethod(name, title, paper, compute, gives, relu, signed, unit, whole, slow))
         return compute
 
     return add

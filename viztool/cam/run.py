@@ -11,10 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from viztool.errors import LayerError
-from viztool.hooks.layout import to_maps
 from viztool.hooks.tail import TailPass
 from viztool.models.repeated import Repeated
-from viztool.targets import Resolved, Target, resolve
+from viztool.targets.resolve import Resolved, Target, resolve
+from viztool.tensors.layout import to_maps
 
 
 @dataclass(eq=False)

@@ -12,7 +12,7 @@ from viztool.cli.heatmaps import Wanted, heatmap_options
 from viztool.cli.options import complete_layer, model_options
 
 if TYPE_CHECKING:
-    from viztool.heatmap import Heatmap
+    from viztool.heatmaps.heatmap import Heatmap
     from viztool.models.model import Model
     from viztool.results import Result
 

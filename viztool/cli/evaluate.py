@@ -17,7 +17,7 @@ from viztool.errors import ViztoolError
 
 if TYPE_CHECKING:
     from viztool.faithfulness.ranking import Trial
-    from viztool.heatmap import Heatmap
+    from viztool.heatmaps.heatmap import Heatmap
     from viztool.models.model import Model
 
 _ALL = "all"

@@ -13,7 +13,7 @@ from viztool.cli.options import numbers
 from viztool.errors import ViztoolError
 
 if TYPE_CHECKING:
-    from viztool.heatmap import Heatmap
+    from viztool.heatmaps.heatmap import Heatmap
     from viztool.models.model import Model
     from viztool.results import Result
 
@@ -117,7 +117,7 @@ class Wanted:
         """
         if self.randomize:
             return self._strip(model, photo, explain)
-        from viztool.comparison import Comparison
+        from viztool.heatmaps.comparison import Comparison
 
         heatmaps, failed = self._explained(model, explain)
         if self.check:

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from viztool.faithfulness.errors import HeatmapError
 from viztool.faithfulness.score import Score
-from viztool.heatmap import Heatmap
-from viztool.subject import Subject
+from viztool.heatmaps.heatmap import Heatmap
+from viztool.models.subject import Subject
 
 Boxes: TypeAlias = Sequence[Sequence[float] | Sequence[Sequence[float]] | Tensor] | Tensor
 """For each image one box (left, top, right, bottom), or several: in pixels of the photo, or of the tensor given."""

@@ -20,13 +20,13 @@ from viztool.faithfulness.removal import blank, blurred
 from viztool.faithfulness.result import Evaluation
 from viztool.faithfulness.score import Score
 from viztool.faithfulness.sensitivity import Losses, losses, sensitivity_n
-from viztool.heatmap import Heatmap
+from viztool.heatmaps.heatmap import Heatmap
 from viztool.hooks.evaluating import evaluating
 from viztool.hooks.naming import unwrap
 from viztool.models.model import Model
+from viztool.models.subject import Subject, looks_at
 from viztool.render.colormaps import Picture
-from viztool.subject import Subject, looks_at
-from viztool.targets import Score as TargetScore
+from viztool.targets.resolve import Score as TargetScore
 
 
 @overload

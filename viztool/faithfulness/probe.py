@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from viztool.errors import ModelError
 from viztool.models.outputs import class_probabilities, class_scores, is_detection
 from viztool.models.repeated import Repeated, at_once, in_parts
-from viztool.targets import Score
+from viztool.targets.resolve import Score
 
 Reading: TypeAlias = Callable[[Any], Tensor]
 """From a network's output on B images to (B, 2): the probability of the target, and its score."""

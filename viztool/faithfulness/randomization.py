@@ -13,13 +13,13 @@ from torch import Tensor, nn
 from viztool.errors import ModelError, ViztoolError
 from viztool.faithfulness.reinitialize import blocks_from_the_top, reinitialize
 from viztool.faithfulness.sanity import SanityCheck
-from viztool.heatmap import Heatmap
+from viztool.heatmaps.heatmap import Heatmap
 from viztool.hooks.evaluating import evaluating
 from viztool.hooks.naming import unwrap
 from viztool.models.model import Model
 from viztool.models.outputs import class_name, class_scores
+from viztool.models.subject import looks_at
 from viztool.render.colormaps import Picture
-from viztool.subject import looks_at
 
 Explain: TypeAlias = Callable[..., Heatmap]
 """Called as explain(model, photo, target=classes): `partial(class_activation_map, method="gradcam")`."""

@@ -14,7 +14,7 @@ import viztool
 from viztool.faithfulness.curves import Curve
 from viztool.faithfulness.panels import NOTES, Course, panels
 from viztool.faithfulness.score import Score, shown
-from viztool.heatmap import Heatmap
+from viztool.heatmaps.heatmap import Heatmap
 from viztool.render.colormaps import Picture, overlay
 from viztool.render.curves import CurveBand, CurveSheet, curve_sheet
 from viztool.results import Result

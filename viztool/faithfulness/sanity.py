@@ -13,7 +13,7 @@ from torch import Tensor
 import viztool
 from viztool.faithfulness.score import shown
 from viztool.faithfulness.similarity import spearman, ssim
-from viztool.heatmap import Heatmap
+from viztool.heatmaps.heatmap import Heatmap
 from viztool.render.colormaps import Picture, colorize
 from viztool.render.strip import Strip, StripSheet, StripTile, strip_sheet
 from viztool.results import Result

@@ -14,18 +14,18 @@ from viztool.features.layer_maps import LayerMaps, channel_statistics
 from viztool.features.result import FeatureMaps, Normalize
 from viztool.hooks import capture
 from viztool.hooks.evaluating import evaluating
-from viztool.hooks.layout import to_maps
 from viztool.hooks.naming import named_layers, unwrap
 from viztool.hooks.select import STAGES
 from viztool.hooks.stages import having_maps
-from viztool.hooks.tree import tensors_in
 from viztool.hooks.watch import watch
 from viztool.inspect.receptive_field import ReceptiveField
 from viztool.inspect.trace import FieldTracer
 from viztool.models.model import Model
 from viztool.models.outputs import Prediction, top_classes
+from viztool.models.subject import Subject, looks_at
 from viztool.render.colormaps import Picture
-from viztool.subject import Subject, looks_at
+from viztool.tensors.layout import to_maps
+from viztool.tensors.tree import tensors_in
 
 Patterns: TypeAlias = str | Iterable[str] | None
 

@@ -15,11 +15,11 @@ from viztool.features.layer_maps import LayerMaps
 from viztool.hooks.select import nearest
 from viztool.inspect.receptive_field import ReceptiveField
 from viztool.models.outputs import Prediction
+from viztool.models.subject import Subject
 from viztool.render.colormaps import Picture
 from viztool.render.sheet import Band, Header, Sheet, contact_sheet
 from viztool.render.tiles import Tile
 from viztool.results import Result
-from viztool.subject import Subject
 
 Normalize = Literal["channel", "layer"]
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from viztool.errors import LayerError
 from viztool.hooks.select import nearest
-from viztool.hooks.tree import map_tensors, tensors_in
+from viztool.tensors.tree import map_tensors, tensors_in
 
 NOT_KEPT = object()
 """In place of gradients that nobody asked for; None is the form of those of a layer that puts out None."""

@@ -15,8 +15,8 @@ from viztool.hooks.keeper import Keeper, versions_of
 from viztool.hooks.naming import leaf_names, named_layers, unwrap
 from viztool.hooks.select import STAGES, select
 from viztool.hooks.stages import StageTracker, repeated_blocks
-from viztool.hooks.tree import tensors_in
 from viztool.hooks.watch import watch
+from viztool.tensors.tree import tensors_in
 
 
 class StopForward(BaseException):

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from viztool.errors import LayerError
 from viztool.hooks.activations import NOT_KEPT, Call, GradientAt
-from viztool.hooks.layout import distortion, map_size, to_maps
-from viztool.hooks.tree import map_tensors, tensors_in
+from viztool.tensors.layout import distortion, map_size, to_maps
+from viztool.tensors.tree import map_tensors, tensors_in
 
 _IN_PROPORTION = log(2)
 """Heads and windows of attention, too, are axes beside axes; a network's stages keep the picture's shape."""

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from viztool.errors import LayerError
 from viztool.hooks.naming import named_layers, unwrap
 from viztool.hooks.select import select
-from viztool.hooks.tree import map_tensors, tensors_in
 from viztool.hooks.watch import watch
+from viztool.tensors.tree import map_tensors, tensors_in
 
 Finished = list[tuple[nn.Module, Any]]
 """Calls of layers that have ended, in order, with what they put out."""

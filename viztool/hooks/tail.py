@@ -11,11 +11,11 @@ from torch import Tensor, nn
 from viztool.errors import LayerError
 from viztool.hooks.capture import capture
 from viztool.hooks.frozen import frozen
-from viztool.hooks.layout import to_maps
 from viztool.hooks.naming import named_layers, unwrap
 from viztool.hooks.select import select
-from viztool.hooks.tree import map_tensors, tensors_in
 from viztool.hooks.watch import watch
+from viztool.tensors.layout import to_maps
+from viztool.tensors.tree import map_tensors, tensors_in
 
 
 class TailPass:

@@ -12,7 +12,6 @@ from torch import Tensor, nn
 
 from viztool.errors import ModelError
 from viztool.hooks.naming import named_layers, unwrap
-from viztool.hooks.tree import tensors_in
 from viztool.hooks.watch import watch
 from viztool.inspect.macs import MacCounter
 from viztool.inspect.one_forward import untouched
@@ -20,6 +19,7 @@ from viztool.inspect.receptive_field import ReceptiveField
 from viztool.inspect.table import LayerRow, LayerTable
 from viztool.inspect.trace import FieldTracer
 from viztool.models.model import Model
+from viztool.tensors.tree import tensors_in
 
 
 @dataclass

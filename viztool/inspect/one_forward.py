@@ -13,7 +13,7 @@ from torch.nn.parameter import is_lazy
 
 from viztool.errors import ModelError
 from viztool.hooks.evaluating import evaluating
-from viztool.hooks.tree import map_tensors, tensors_in
+from viztool.tensors.tree import map_tensors, tensors_in
 
 
 @contextmanager

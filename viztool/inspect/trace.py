@@ -14,7 +14,6 @@ from torch.utils.weak import WeakIdKeyDictionary
 
 from viztool.hooks.keeper import storage_of
 from viztool.hooks.naming import named_layers, unwrap
-from viztool.hooks.tree import tensors_in
 from viztool.hooks.watch import watch
 from viztool.inspect.lattice import Lattice, Mixed, Whole, Within
 from viztool.inspect.one_forward import untouched
@@ -22,6 +21,7 @@ from viztool.inspect.receptive_field import ReceptiveField, receptive_field
 from viztool.inspect.rules import RULES, Call, LostFieldError, TensorFields
 from viztool.inspect.rules.pointwise import pointwise
 from viztool.inspect.writes import lifted
+from viztool.tensors.tree import tensors_in
 
 
 class _Unknown(Enum):

@@ -13,13 +13,13 @@ from torch import Tensor, nn
 from viztool.errors import LayerError, ModelError, ViztoolError
 from viztool.hooks.capture import capture
 from viztool.hooks.evaluating import evaluating
-from viztool.hooks.layout import to_maps
 from viztool.hooks.naming import named_layers, unwrap
-from viztool.hooks.tree import tensors_in
 from viztool.kernels.objectives import OUTPUT
 from viztool.models.folding import folded
 from viztool.models.model import Model
 from viztool.models.outputs import class_scores
+from viztool.tensors.layout import to_maps
+from viztool.tensors.tree import tensors_in
 
 Size = tuple[int, int]
 

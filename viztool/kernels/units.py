@@ -20,7 +20,7 @@ from viztool.kernels.photos import PhotoActivity, selectivity
 from viztool.models.model import Model
 from viztool.models.outputs import class_name
 from viztool.models.preprocess import check_size
-from viztool.targets import resolve
+from viztool.targets.resolve import resolve
 
 SIZE = 128
 """Of a channel's picture, in pixels, where none is asked for."""

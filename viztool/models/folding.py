@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from viztool.hooks.naming import named_layers
-from viztool.hooks.tree import tensors_in
 from viztool.hooks.watch import watch
+from viztool.tensors.tree import tensors_in
 
 _TOLERANCE = 1e-4
 """Of the output, as a share of its largest value: what rounding in another order may change."""

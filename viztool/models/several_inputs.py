@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from viztool.errors import ModelError
-from viztool.hooks.tree import map_tensors
+from viztool.tensors.tree import map_tensors
 
 
 def hold_inputs(net: nn.Module, *others: Any, **named: Any) -> nn.Module:

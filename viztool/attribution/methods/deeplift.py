@@ -13,8 +13,8 @@ from viztool.attribution.graph import require_rules
 from viztool.attribution.problem import Problem
 from viztool.attribution.registry import method
 from viztool.attribution.rules import Call, Rule, RuleFunction, Rules, local, ratio
-from viztool.balance import balance
 from viztool.errors import ModelError
+from viztool.heatmaps.balance import balance
 
 _ELEMENTWISE = (
     "relu relu6 hardtanh threshold clamp clamp_min clamp_max leaky_relu prelu elu celu selu silu hardswish gelu mish "

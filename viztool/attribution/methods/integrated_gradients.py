@@ -8,7 +8,7 @@ from torch import Tensor
 
 from viztool.attribution.problem import Problem
 from viztool.attribution.registry import at_least, method
-from viztool.balance import balance
+from viztool.heatmaps.balance import balance
 
 
 @method("integrated_gradients", "Integrated gradients", "Sundararajan et al. 2017", unit="score", baseline=True)

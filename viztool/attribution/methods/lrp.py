@@ -15,8 +15,8 @@ from viztool.attribution.graph import require_rules
 from viztool.attribution.problem import Problem
 from viztool.attribution.registry import method
 from viztool.attribution.rules import Call, Rule, RuleFunction, Rules, local, ratio
-from viztool.balance import balance
 from viztool.errors import ModelError, ViztoolError
+from viztool.heatmaps.balance import balance
 
 _POOLS = frozenset({"MaxPool2DWithIndices", "MaxPool3DWithIndices", "MkldnnMaxPool2D", "AdaptiveMaxPool2D"})
 """The winner takes all: that is the gradient."""

@@ -8,11 +8,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from viztool.balance import balance
 from viztool.cam.biases import bias_terms
 from viztool.cam.evidence import Evidence
 from viztool.cam.registry import method
-from viztool.hooks.layout import to_maps
+from viztool.heatmaps.balance import balance
+from viztool.tensors.layout import to_maps
 
 
 @method("fullgrad", "FullGrad", "Srinivas and Fleuret 2019, arXiv:1905.00780", gives="map", unit="", whole=True)

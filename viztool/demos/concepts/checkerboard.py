@@ -16,9 +16,9 @@ from viztool.demos.photo import Photo
 from viztool.demos.registry import demo
 from viztool.demos.signal import grid_index, phases
 from viztool.demos.story import Story
-from viztool.hooks.tree import tensors_in
 from viztool.render.panels import BAD, GOOD, Bar, Bars, Equation, Grid, Panel, Shot, Table, grey_picture, number
 from viztool.render.text import Color
+from viztool.tensors.tree import tensors_in
 
 _DRAWS = 400
 _TOGETHER = 40  # of them on one input, in one call

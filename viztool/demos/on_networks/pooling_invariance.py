@@ -14,11 +14,11 @@ from viztool.demos.registry import on_network
 from viztool.demos.story import Story
 from viztool.hooks.evaluating import evaluating
 from viztool.hooks.naming import unwrap
-from viztool.hooks.tree import tensors_in
 from viztool.models.model import Model
 from viztool.render.colormaps import Picture
 from viztool.render.panels import Shot, Words
 from viztool.render.plot import BLUE, GREEN, ORANGE, Curve, Plot
+from viztool.tensors.tree import tensors_in
 
 _SHIFTS = (0, 1, 2, 3, 4, 6, 8, 12, 16, 24, 32)
 _ANGLES = (0, 5, 10, 15, 30, 45, 90, 180)

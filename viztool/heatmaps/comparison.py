@@ -9,7 +9,7 @@ from typing import Any
 import numpy.typing as npt
 
 import viztool
-from viztool.heatmap import SCALE_SHARE, Heatmap
+from viztool.heatmaps.heatmap import SCALE_SHARE, Heatmap
 from viztool.render.colormaps import Picture
 from viztool.render.compare import CompareSheet, CompareTile, compare_sheet
 from viztool.results import Result

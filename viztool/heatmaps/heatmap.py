@@ -15,10 +15,10 @@ from torch.nn import functional as F
 import viztool
 from viztool.errors import ModelError
 from viztool.models.outputs import Prediction
+from viztool.models.subject import Subject
 from viztool.render.colormaps import Picture
 from viztool.render.heat import HeatBand, HeatSheet, heat_sheet
 from viztool.results import Result
-from viztool.subject import Subject
 
 SCALE_SHARE = 0.995
 """Of a map's cells, those that its colour scale tells apart: a few extreme pixels would leave the others white."""
