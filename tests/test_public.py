@@ -31,7 +31,11 @@ PUBLIC = [
 
 def test_the_list_is_this_one():
     assert viztool.__all__ == PUBLIC
-    assert dir(viztool) == PUBLIC
+
+
+def test_what_it_lists_is_there():
+    assert sorted({*PUBLIC, *viztool._ROOMS}) == dir(viztool)
+    assert all(hasattr(viztool, name) for name in dir(viztool))
 
 
 @pytest.mark.parametrize("name", PUBLIC)

@@ -13,6 +13,19 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from viztool import attribution as attribution
+    from viztool import cam as cam
+    from viztool import demos as demos
+    from viztool import errors as errors
+    from viztool import faithfulness as faithfulness
+    from viztool import features as features
+    from viztool import heatmaps as heatmaps
+    from viztool import hooks as hooks
+    from viztool import images as images
+    from viztool import inspect as inspect
+    from viztool import kernels as kernels
+    from viztool import models as models
+    from viztool import targets as targets
     from viztool.attribution import attribute
     from viztool.cam import class_activation_map
     from viztool.demos import run_demo
@@ -24,6 +37,23 @@ if TYPE_CHECKING:
     from viztool.inspect import LayerTable, layer_table
     from viztool.kernels import visualize_kernels
     from viztool.models import Model, load_model, wrap_model
+
+# Rooms that a user walks into, as in `viztool.cam.METHODS`. They are imported on first use, as the names below are.
+_ROOMS = (
+    "attribution",
+    "cam",
+    "demos",
+    "errors",
+    "faithfulness",
+    "features",
+    "heatmaps",
+    "hooks",
+    "images",
+    "inspect",
+    "kernels",
+    "models",
+    "targets",
+)
 
 # Where each public name lives. They are imported on first use: `viztool --help` must not wait for torch.
 _HOMES = {
@@ -67,6 +97,8 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
+    if name in _ROOMS:
+        return import_module(f"viztool.{name}")
     if name not in _HOMES:
         raise AttributeError(f"module 'viztool' has no attribute {name!r}")
     value = getattr(import_module(_HOMES[name]), name)
@@ -75,4 +107,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted(__all__)
+    return sorted([*__all__, *_ROOMS])
