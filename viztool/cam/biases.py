@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvNd
 
-from viztool.hooks.naming import named_layers
+from viztool.hooks.naming import is_leaf, layers_inside, named_layers
 from viztool.hooks.watch import watch
 
 _HOMOGENEOUS = (
@@ -49,7 +49,9 @@ def bias_terms(net: nn.Module, add: Add) -> Iterator[None]:
     layers = named_layers(net)
     constant = {name: bias for name, layer in layers.items() if (bias := _constant_bias(layer)) is not None}
     # A batch norm may hold its activation function: its own output is then what the first layer in it is given.
-    inner = {id(next(layers[name].children())): bias for name, bias in constant.items() if _holds_others(layers[name])}
+    inner = {
+        id(next(layers_inside(layers[name]))[1]): bias for name, bias in constant.items() if not is_leaf(layers[name])
+    }
     others = {name for name, layer in layers.items() if name not in constant and _may_have_a_bias(layer)}
     given: dict[str, Tensor] = {}
 
@@ -65,7 +67,7 @@ def bias_terms(net: nn.Module, add: Add) -> Iterator[None]:
     def leave(name: str, layer: nn.Module, output: Any) -> None:
         if not isinstance(output, Tensor) or not output.requires_grad:
             return
-        if name in constant and not _holds_others(layer):
+        if name in constant and is_leaf(layer):
             output.register_hook(_times(constant[name], add))
         elif name in given:
             output.register_hook(_beyond_linear(layer, given.pop(name), add))
@@ -123,8 +125,4 @@ def _by_channel(bias: Tensor, sides: int) -> Tensor:
 
 
 def _may_have_a_bias(layer: nn.Module) -> bool:
-    return not _holds_others(layer) and not isinstance(layer, (*_HOMOGENEOUS, nn.Linear, _ConvNd))
-
-
-def _holds_others(layer: nn.Module) -> bool:
-    return any(True for _ in layer.children())
+    return is_leaf(layer) and not isinstance(layer, (*_HOMOGENEOUS, nn.Linear, _ConvNd))

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 
-from viztool.hooks.naming import named_layers
+from viztool.hooks.naming import layers_inside, named_layers
 from viztool.hooks.watch import watch
 
 
@@ -69,7 +69,7 @@ def _parts(block: str, layers: Mapping[str, nn.Module]) -> Sequence[str]:
     if any(True for _ in module.parameters(recurse=False)):
         return []
     prefix = f"{block}." if block else ""
-    parts = [f"{prefix}{name}" for name, child in module.named_children() if _own_parameters(child)]
+    parts = [f"{prefix}{name}" for name, child in layers_inside(module) if _own_parameters(child)]
     return _parts(parts[0], layers) if len(parts) == 1 else parts
 
 

@@ -14,7 +14,7 @@ from viztool.features.layer_maps import LayerMaps, channel_statistics
 from viztool.features.result import FeatureMaps, Normalize
 from viztool.hooks import capture
 from viztool.hooks.evaluating import evaluating
-from viztool.hooks.naming import named_layers, unwrap
+from viztool.hooks.naming import kind_of, named_layers, unwrap
 from viztool.hooks.select import STAGES
 from viztool.hooks.stages import having_maps
 from viztool.hooks.watch import watch
@@ -147,7 +147,7 @@ def _look(
             "choose a layer before the network flattens them"
         )
     layers = [
-        _layer_maps(name, type(named[name]).__name__, maps, top, fields.get(name), len(acts.calls(name)))
+        _layer_maps(name, kind_of(named[name]), maps, top, fields.get(name), len(acts.calls(name)))
         for name, maps in kept.items()
         if maps is not None
     ]

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
 from torch import nn
+from torch.nn.utils.parametrize import is_parametrized
 
 from viztool.errors import LayerError, ModelError
 
 _COMPILED = "_orig_mod"
+
+_QUANTIZERS = frozenset({"weight_fake_quant", "activation_post_process"})
+"""What `torch.ao.quantization` puts into layers to round their weights and outputs."""
 
 
 def unwrap(net: object) -> nn.Module:
@@ -37,22 +43,43 @@ def named_layers(net: nn.Module) -> dict[str, nn.Module]:
 
     A layer that is registered under two names has both. The name of a compiled layer is that of
     the layer it was compiled from, and leads to that one, since hooks do not fire on the wrapper.
+    What makes a layer's weights (a parametrization, such as a weight norm) is part of that layer.
     """
-    layers: dict[str, nn.Module] = {}
-    for name, module in net.named_modules(remove_duplicate=False):
-        path = name.split(".")
-        layers[".".join(part for part in path if part != _COMPILED)] = module
-    return layers
+    return dict(_walk("", net))
+
+
+def _walk(name: str, module: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+    yield name, module
+    for child, layer in layers_inside(module):
+        yield from _walk(name if child == _COMPILED else f"{name}.{child}" if name else child, layer)
+
+
+def layers_inside(layer: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+    """The layers that a layer holds, by their names in it."""
+    for name, module in layer._modules.items():
+        if (
+            module is not None
+            and name not in _QUANTIZERS
+            and not (name == "parametrizations" and is_parametrized(layer))
+        ):
+            yield name, module
 
 
 def leaf_names(layers: dict[str, nn.Module]) -> list[str]:
     """The layers that hold no other layer, each module once."""
     first_name = {id(module): name for name, module in reversed(layers.items())}
-    return [
-        name
-        for name, module in layers.items()
-        if not any(True for _ in module.children()) and first_name[id(module)] == name
-    ]
+    return [name for name, module in layers.items() if is_leaf(module) and first_name[id(module)] == name]
+
+
+def is_leaf(layer: nn.Module) -> bool:
+    """Whether a layer holds no other."""
+    return not any(True for _ in layers_inside(layer))
+
+
+def kind_of(layer: nn.Module) -> str:
+    """The name of the layer's class; of a parametrized layer, that of the class it had before."""
+    kind = type(layer)
+    return (kind.__bases__[0] if is_parametrized(layer) else kind).__name__
 
 
 def require_hookable(name: str, module: nn.Module) -> None:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from viztool.errors import ModelError
-from viztool.hooks.naming import named_layers, unwrap
+from viztool.hooks.naming import is_leaf, kind_of, named_layers, unwrap
 from viztool.hooks.watch import watch
 from viztool.inspect.macs import MacCounter
 from viztool.inspect.one_forward import untouched
@@ -141,9 +141,9 @@ def _by_first_run(names: list[str], first_run: Mapping[str, float]) -> list[str]
 def _row(name: str, module: nn.Module, macs: int, seen: _Seen) -> LayerRow:
     return LayerRow(
         name=name,
-        type=type(module).__name__,
+        type=kind_of(module),
         depth=name.count(".") + 1,
-        is_leaf=not any(True for _ in module.children()),
+        is_leaf=is_leaf(module),
         calls=seen.calls,
         output_shape=seen.output_shape,
         parameters=sum(parameter.numel() for parameter in module.parameters()),

@@ -15,7 +15,7 @@ from viztool.hooks.capture import capture
 from viztool.hooks.evaluating import evaluating
 from viztool.hooks.naming import named_layers, unwrap
 from viztool.kernels.objectives import OUTPUT
-from viztool.models.folding import folded
+from viztool.models.folding import folded, results_in
 from viztool.models.model import Model
 from viztool.models.outputs import class_scores
 from viztool.tensors.layout import to_maps
@@ -124,7 +124,7 @@ class Stopped:
 def _private(net: nn.Module) -> nn.Module:
     """A copy whose parameters share their memory with those of `net` and ask for no gradient."""
     inner = unwrap(net)
-    memo: dict[int, Any] = {}
+    memo = results_in(inner)
     for parameter in inner.parameters():
         own = parameter.detach()
         memo[id(parameter)] = nn.Parameter(own.clone() if own.is_inference() else own, requires_grad=False)

@@ -10,6 +10,7 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
+from viztool.hooks.evaluating import evaluating
 from viztool.hooks.naming import named_layers, unwrap
 
 Array = npt.NDArray[np.float32]
@@ -77,11 +78,13 @@ def kernel_of(net: nn.Module | object, layer: str, channel: int, width: int) -> 
 
     width: the layer's channels. A linear layer's weights are slices of 1 × 1.
     """
-    named = named_layers(unwrap(net))
+    root = unwrap(net)
+    named = named_layers(root)
     inside = {
         name: module for name, module in named.items() if name == layer or name.startswith(f"{layer}." if layer else "")
     }
-    makers = [(name, weight) for name, module in inside.items() if (weight := _weight(module, width)) is not None]
+    with evaluating(root):  # a spectral norm in training changes when somebody asks for its weight
+        makers = [(name, weight) for name, module in inside.items() if (weight := _weight(module, width)) is not None]
     if not makers:
         return None
     name, weight = makers[-1]

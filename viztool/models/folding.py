@@ -24,10 +24,9 @@ def folded(net: nn.Module, x: Tensor) -> nn.Module:
     """
     if x.dtype != torch.float32 or not any(isinstance(layer, nn.BatchNorm2d) for layer in net.modules()):
         return net
-    tensors = {id(tensor): tensor for tensor in (*net.parameters(), *net.buffers())}
     with torch.no_grad():
         try:
-            private = copy.deepcopy(net, dict(tensors))
+            private = copy.deepcopy(net, {**results_in(net), **_tensors_of(net)})
             expected = _output(private, x)
             _fold(private, x)
             found = _output(private, x)
@@ -35,6 +34,19 @@ def folded(net: nn.Module, x: Tensor) -> nn.Module:
             return net
     same = len(expected) == len(found) and all(map(_close, expected, found))
     return private if same else net
+
+
+def results_in(net: nn.Module) -> dict[int, Any]:
+    """Results of a forward that layers hold on to, by id, out of their graphs: as they are, they cannot be copied.
+
+    A weight norm of the older kind (`torch.nn.utils.weight_norm`) leaves the weight that it has made.
+    """
+    held = (value for module in net.modules() for value in vars(module).values() if isinstance(value, Tensor))
+    return {id(tensor): tensor.detach() for tensor in held if not tensor.is_leaf}
+
+
+def _tensors_of(net: nn.Module) -> dict[int, Any]:
+    return {id(tensor): tensor for tensor in (*net.parameters(), *net.buffers())}
 
 
 def _output(net: nn.Module, x: Tensor) -> list[Tensor]:
@@ -80,7 +92,12 @@ def _pairs(layers: dict[str, nn.Module], net: nn.Module, x: Tensor) -> list[tupl
     kinds = {name: layer for name, layer in layers.items() if isinstance(layer, nn.Conv2d | nn.BatchNorm2d)}
     with watch(kinds, enter=enter, exit=leave):
         net(x)
-    return [(conv, name) for conv, name in pairs if calls[id(conv)] == calls[id(layers[name])] == 1]
+    return [
+        (conv, name)
+        for conv, name in pairs
+        # A weight that is made anew at each call, as by a weight norm, has no place where another could be put.
+        if calls[id(conv)] == calls[id(layers[name])] == 1 and "weight" in conv._parameters
+    ]
 
 
 def _merged(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
