@@ -8,6 +8,7 @@ from faithfulness_helpers import additive, heatmap_of
 from viztool.faithfulness import evaluate_heatmap
 from viztool.render.curves import BLUE, CHANCE, CurveBand, CurveSheet, Line, Panel, _scale_end, curve_sheet
 from viztool.render.heading import draw_heading
+from viztool.render.raster import raster
 
 SHARES = np.linspace(0, 1, 11)
 
@@ -34,14 +35,14 @@ class TestCurves:
         found = {}
         for value in (0.0, 0.5, 1.0):
             lines = Line(SHARES, np.ones(11), CHANCE), Line(SHARES, np.full(11, value), BLUE)
-            at = rows_of(curve_sheet(sheet(*lines)), BLUE)
+            at = rows_of(raster(curve_sheet(sheet(*lines))), BLUE)
             long = [row for row in np.unique(at[:, 0]) if (at[:, 0] == row).sum() > 150]
             found[value] = np.mean(long)
         assert found[0.0] - found[1.0] == pytest.approx(175, abs=1)
         assert found[0.5] == pytest.approx((found[0.0] + found[1.0]) / 2, abs=1)
 
     def test_a_falling_line_goes_from_corner_to_corner(self):
-        picture = curve_sheet(sheet(Line(SHARES, 1 - SHARES, BLUE)))
+        picture = raster(curve_sheet(sheet(Line(SHARES, 1 - SHARES, BLUE))))
         at = rows_of(picture, BLUE)
         at = at[at[:, 0] > at[:, 0].max() - 178]
         first, last = at[at[:, 1].argmin()], at[at[:, 1].argmax()]
@@ -52,8 +53,8 @@ class TestCurves:
 
     def test_a_band_is_as_wide_as_its_spread(self):
         lines = Line(SHARES, np.full(11, 0.5), BLUE, np.full(11, 0.25)), Line(SHARES, np.ones(11), CHANCE)
-        with_band = curve_sheet(sheet(*lines))
-        without = curve_sheet(sheet(Line(SHARES, lines[0].values, BLUE), lines[1]))
+        with_band = raster(curve_sheet(sheet(*lines)))
+        without = raster(curve_sheet(sheet(Line(SHARES, lines[0].values, BLUE), lines[1])))
         changed = np.argwhere((with_band != without).any(2))
         assert np.ptp(changed[:, 0]) == pytest.approx(175 / 2, abs=2)
         assert np.ptp(changed[:, 1]) == pytest.approx(197, abs=2)
@@ -69,8 +70,8 @@ class TestCurves:
         low, high = Line(SHARES, np.full(11, 0.1), BLUE), Line(SHARES, np.full(11, 1.0), BLUE)
         panel = [Panel("a", [], "x", [line]) for line in (low, high)]
         bands = [CurveBand("t", "s", [("", "map")], [each]) for each in panel]
-        both = curve_sheet(CurveSheet("title", "", [], bands, ""))
-        alone = curve_sheet(CurveSheet("title", "", [], bands[:1], ""))
+        both = raster(curve_sheet(CurveSheet("title", "", [], bands, "")))
+        alone = raster(curve_sheet(CurveSheet("title", "", [], bands[:1], "")))
         height = alone.shape[0] - 46
         assert not np.array_equal(both[:height], alone[:height])  # alone, 0.1 is the top of the scale
 
@@ -79,10 +80,10 @@ class TestCurves:
         line = Line(SHARES, 1 - SHARES, BLUE)
         wide = sheet(line, panels=3, table=table)
         words = CurveBand("w" * 200, "w" * 300, table, wide.bands[0].panels, np.zeros((50, 50, 3), np.uint8))
-        picture = curve_sheet(CurveSheet("w" * 300, "w" * 300, ["w " * 300], [words], "w" * 400))
+        picture = raster(curve_sheet(CurveSheet("w" * 300, "w" * 300, ["w " * 300], [words], "w" * 400)))
         assert picture.shape[1] == 1340
-        plain = curve_sheet(wide)
-        band = picture[-(plain.shape[0] - draw_heading("title", "subtitle", ["a note"]).shape[0]) :]
+        plain = raster(curve_sheet(wide))
+        band = picture[-(plain.shape[0] - draw_heading("title", "subtitle", ["a note"]).height) :]
         bare = plain[-band.shape[0] :]
         # Right of where the plots begin, the sheet with the longest words is the same as that with short ones.
         np.testing.assert_array_equal(band[70:-46, 560:], bare[70:-46, 560:])

@@ -13,6 +13,7 @@ import viztool
 from viztool.errors import ModelError, ViztoolError
 from viztool.faithfulness import randomize_labels, randomize_weights
 from viztool.faithfulness.reinitialize import blocks_from_the_top, reinitialize
+from viztool.render.raster import raster
 from viztool.render.strip import Strip, StripSheet, StripTile, strip_sheet
 
 
@@ -239,13 +240,17 @@ class TestStrip:
     def test_tiles_stand_side_by_side_and_wrap(self):
         rng = np.random.default_rng(0)
         tiles = [StripTile(f"layer {n}", "ρ 1.00", rng.integers(0, 200, (20, 20, 3), np.uint8)) for n in range(11)]
-        picture = strip_sheet(StripSheet("title", "subtitle", ["note"], [Strip("cat.jpg", "gradcam", tiles)], "footer"))
-        one_row = strip_sheet(StripSheet("title", "subtitle", ["note"], [Strip("cat.jpg", "g", tiles[:8])], "footer"))
+        picture = raster(
+            strip_sheet(StripSheet("title", "subtitle", ["note"], [Strip("cat.jpg", "gradcam", tiles)], "footer"))
+        )
+        one_row = raster(
+            strip_sheet(StripSheet("title", "subtitle", ["note"], [Strip("cat.jpg", "g", tiles[:8])], "footer"))
+        )
         assert picture.shape[1] == one_row.shape[1] == 1340
         assert picture.shape[0] - one_row.shape[0] > 145
 
     def test_a_tile_shows_its_picture(self):
         red = np.full((10, 10, 3), (200, 10, 10), np.uint8)
-        picture = strip_sheet(StripSheet("t", "s", [], [Strip("a", "b", [StripTile("n", "l", red)])], "f"))
+        picture = raster(strip_sheet(StripSheet("t", "s", [], [Strip("a", "b", [StripTile("n", "l", red)])], "f")))
         at = np.argwhere((picture == (200, 10, 10)).all(2))
         assert np.ptp(at[:, 0]) == np.ptp(at[:, 1]) > 130

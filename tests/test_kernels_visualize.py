@@ -20,6 +20,7 @@ from viztool.kernels.photos import selectivity
 from viztool.kernels.units import noise_means
 from viztool.models.model import Model, wrap_model
 from viztool.render.kernel_sheet import Card, KernelPage, Picked, draw_color_kernel, draw_slices, kernel_page
+from viztool.render.raster import raster
 
 rng = np.random.default_rng(0)
 PHOTOS = [rng.integers(0, 256, (24, 24, 3), np.uint8) for _ in range(5)]
@@ -205,7 +206,7 @@ class TestPicture:
         red = np.full((10, 10, 3), (255, 0, 0), np.uint8)
         for count, across in ((1, 6), (3, 2), (7, 1)):
             cards = [Card("a", "", [], [[Picked(red)] * count])] * across
-            drawn = kernel_page(KernelPage("t", "", [], cards, ""))
+            drawn = raster(kernel_page(KernelPage("t", "", [], cards, "")))
             columns = (drawn == (255, 0, 0)).all(2).any(0)
             runs = np.flatnonzero(np.diff(columns.astype(int)) == 1)
             assert len(runs) == count * across

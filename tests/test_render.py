@@ -3,10 +3,12 @@
 import numpy as np
 import pytest
 
+from viztool.render.canvas import Canvas
 from viztool.render.colormaps import NOT_A_NUMBER, color_bar, colorize, overlay
+from viztool.render.raster import raster
 from viztool.render.scaling import scaled
 from viztool.render.sheet import Band, Header, Sheet, contact_sheet
-from viztool.render.text import BODY, HEADING, TITLE, draw_text, fit, text_width, wrap
+from viztool.render.text import BODY, HEADING, TITLE, fit, text_width, wrap
 from viztool.render.tiles import Tile, draw_tile
 
 WHITE = (255, 255, 255)
@@ -84,8 +86,8 @@ class TestTiles:
 
     def test_a_marked_tile_draws_no_values(self):
         noise = np.random.default_rng(0).normal(size=(8, 8)).astype(np.float32)
-        tile = draw_tile(Tile(noise, 1e-30, "#0", mark="dead"), (112, 112))
-        np.testing.assert_array_equal(tile, draw_tile(Tile(noise * 0, 1.0, "#0", mark="dead"), (112, 112)))
+        tile = raster(draw_tile(Tile(noise, 1e-30, "#0", mark="dead"), (112, 112)))
+        np.testing.assert_array_equal(tile, raster(draw_tile(Tile(noise * 0, 1.0, "#0", mark="dead"), (112, 112))))
         assert (tile.max(axis=2).astype(int) - tile.min(axis=2) <= 12).all(), "grey only"
 
 
@@ -112,16 +114,16 @@ class TestText:
 
     @pytest.mark.parametrize("style", [BODY, HEADING, TITLE])
     def test_the_width_is_the_width_that_is_drawn(self, style):
-        canvas = np.full((60, 600, 3), 255, np.uint8)
-        draw_text(canvas, "HmmH", 20, 40, style)
-        columns = np.flatnonzero((canvas < 128).any(axis=(0, 2)))
+        canvas = Canvas(60, 600)
+        canvas.text("HmmH", 20, 40, style)
+        columns = np.flatnonzero((raster(canvas) < 128).any(axis=(0, 2)))
         assert columns[-1] - columns[0] == pytest.approx(text_width("HmmH", style), abs=7)  # side bearings
 
     def test_alignment(self):
         for align, expected in (("left", 300), ("center", 300), ("right", 300)):
-            canvas = np.full((60, 600, 3), 255, np.uint8)
-            draw_text(canvas, "HmH", 300, 40, TITLE, align)
-            columns = np.flatnonzero((canvas < 128).any(axis=(0, 2)))
+            canvas = Canvas(60, 600)
+            canvas.text("HmH", 300, 40, TITLE, align)
+            columns = np.flatnonzero((raster(canvas) < 128).any(axis=(0, 2)))
             place = {"left": columns[0], "center": columns.mean(), "right": columns[-1]}[align]
             assert place == pytest.approx(expected, abs=4)
 
@@ -129,7 +131,7 @@ class TestText:
 def sheet(tiles, *, aspect=1.0, predictions=(("cat", 0.75), ("dog", 0.25)), name="blocks.4"):
     header = Header("cat.jpg", "net", np.full((30, 40, 3), 200, np.uint8), None, predictions, ["A note."])
     band = Band(name, ["Conv2d", "4 channels"], tiles, signed=True, bar=("−1", "0", "1"))
-    return contact_sheet(Sheet(header, [band], "footer", aspect))
+    return raster(contact_sheet(Sheet(header, [band], "footer", aspect)))
 
 
 class TestContactSheet:

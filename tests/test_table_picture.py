@@ -10,6 +10,7 @@ from torch import nn
 
 import viztool
 from viztool.cli import main
+from viztool.render.raster import raster
 from viztool.render.table import _BAR, _BAR_COLOR, Column, draw_table
 
 NET = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Sequential(nn.Conv2d(4, 8, 1), nn.ReLU()), nn.Flatten())
@@ -29,7 +30,7 @@ def bars(picture):
 def test_a_bar_is_as_long_as_its_share():
     shares = [0.0, 0.01, 0.5, 1.0]
     column = Column("parameters", ["a", "b", "c", "d"], "right", shares)
-    picture = draw_table("net", "", [Column("layer", ["a", "b", "c", "d"]), column], [0, 0, 1, 2])
+    picture = raster(draw_table("net", "", [Column("layer", ["a", "b", "c", "d"]), column], [0, 0, 1, 2]))
     assert bars(picture) == [max(1, round(_BAR * share)) for share in shares[1:]]
 
 
@@ -65,5 +66,5 @@ def test_the_command_draws_it_and_keeps_what_exists(tmp_path, monkeypatch):
 @pytest.mark.parametrize("depth", [1, None])
 def test_the_picture_has_a_line_for_each_row(depth):
     table = viztool.layer_table(NET, torch.zeros(1, 3, 8, 8), depth=depth)
-    empty = draw_table("Sequential", "", [Column("layer", [])], [])
+    empty = raster(draw_table("Sequential", "", [Column("layer", [])], []))
     assert len(table.picture()) == len(empty) + 22 * len(table.rows)

@@ -12,14 +12,20 @@ import numpy as np
 import numpy.typing as npt
 
 from viztool.images import atomic_write, png_bytes, write_image
+from viztool.render.canvas import Canvas
+from viztool.render.raster import raster
 
 
 class Result(ABC):
     """A picture with the numbers that say whether to believe it. In a notebook it shows itself."""
 
     @abstractmethod
+    def drawing(self) -> Canvas:
+        """The result, drawn: words as words, pictures as pictures, curves as curves."""
+
     def picture(self) -> npt.NDArray[np.uint8]:
-        """The result, drawn: uint8 (H, W, 3) RGB."""
+        """The drawing in pixels: uint8 (H, W, 3) RGB."""
+        return raster(self.drawing())
 
     @property
     @abstractmethod

@@ -17,6 +17,7 @@ from viztool.demos.claims import Claim
 from viztool.demos.errors import DemoError
 from viztool.demos.story import Story, plain
 from viztool.images import atomic_write
+from viztool.render.canvas import Canvas
 from viztool.render.colormaps import Picture
 from viztool.render.demo_sheet import DemoSheet, Stated, demo_sheet
 from viztool.results import Result
@@ -46,8 +47,8 @@ class DemoResult(Result):
     photo: Picture | None
     seed: int
 
-    def picture(self) -> Picture:
-        """The sheet: uint8 (H, 1340, 3) RGB."""
+    def drawing(self) -> Canvas:
+        """The sheet."""
         return demo_sheet(
             DemoSheet(
                 title=self.title,

@@ -15,9 +15,11 @@ from viztool.demos.errors import DemoError
 from viztool.demos.kernel import Array
 from viztool.demos.photo import Photo
 from viztool.demos.signal import blocks
+from viztool.render.canvas import Canvas
 from viztool.render.colormaps import Picture
 from viztool.render.panels import Equation, Grid
-from viztool.render.text import HEADING, INK, RULE, SMALL, TITLE, draw_text
+from viztool.render.raster import raster
+from viztool.render.text import HEADING, INK, RULE, SMALL, TITLE
 
 _LARGEST = 16
 _FRAME_WIDTH = 960
@@ -103,13 +105,13 @@ class Sliding:
         values, canvas = self.output(), self.canvas()
         cell = max(16, min(40, (_FRAME_WIDTH - 120) // (canvas.shape[1] + values.shape[1])))
         under = self._drawn_canvas(canvas, cell)
-        over = Grid(values, form=".4g", cell=cell).draw_cells()
+        over = raster(Grid(values, form=".4g", cell=cell).draw_cells())
         steps = dict.fromkeys(round(step) for step in np.linspace(0, values.size - 1, min(values.size, _MOST_FRAMES)))
         return [self._frame(under, over, divmod(step, values.shape[1]), cell) for step in steps]
 
     def _drawn_canvas(self, canvas: Array, cell: int) -> Picture:
         """The canvas in cells; what is no pixel of the input but a zero around or between them stands on grey."""
-        cells = Grid(canvas, limit=1e9, cell=cell).draw_cells()
+        cells = raster(Grid(canvas, limit=1e9, cell=cell).draw_cells())
         apart = self.stride if self.transposed else 1
         edge = (canvas.shape[0] - (self.image.shape[0] - 1) * apart - 1) // 2
         is_pixel = np.zeros(canvas.shape, bool)
@@ -143,19 +145,18 @@ class Sliding:
                 sum_words,
             ]
         ).draw()
-        arrow = max(cells.shape[0], done.shape[0])
-        page = np.full((_FRAME_TOP + arrow + 60 + equation.shape[0] + 16, _FRAME_WIDTH, 3), 255, np.uint8)
-        draw_text(page, self.in_words(), 24, 32, HEADING)
+        arrow = max(int(cells.shape[0]), int(done.shape[0]))
+        page = Canvas(_FRAME_TOP + arrow + 60 + equation.height + 16, _FRAME_WIDTH)
+        page.text(self.in_words(), 24, 32, HEADING)
         what = "input, with zeros between its pixels" if self.transposed and self.stride > 1 else "input"
-        draw_text(page, f"{what}: {self.image.shape[0]} × {self.image.shape[1]}", 24, 56, SMALL)
-        right = 24 + cells.shape[1] + 60
-        draw_text(page, f"output {height} × {width}", right, 56, SMALL)
-        draw_text(page, "→", right - 38, _FRAME_TOP + arrow // 2, TITLE)
-        page[_FRAME_TOP : _FRAME_TOP + cells.shape[0], 24 : 24 + cells.shape[1]] = cells
-        page[_FRAME_TOP : _FRAME_TOP + done.shape[0], right : right + done.shape[1]] = done
-        y = _FRAME_TOP + arrow + 40
-        page[y : y + equation.shape[0], 24 : 24 + equation.shape[1]] = equation
-        return page
+        page.text(f"{what}: {self.image.shape[0]} × {self.image.shape[1]}", 24, 56, SMALL)
+        right = 24 + int(cells.shape[1]) + 60
+        page.text(f"output {height} × {width}", right, 56, SMALL)
+        page.text("→", right - 38, _FRAME_TOP + arrow // 2, TITLE)
+        page.picture(24, _FRAME_TOP, cells)
+        page.picture(right, _FRAME_TOP, done)
+        page.place(equation, 24, _FRAME_TOP + arrow + 40)
+        return raster(page)
 
     def in_words(self) -> str:
         kind = "Transposed convolution" if self.transposed else "Convolution"

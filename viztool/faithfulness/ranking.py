@@ -15,7 +15,7 @@ import viztool
 from viztool.faithfulness.panels import NOTES, Course, panels
 from viztool.faithfulness.result import NAMES, Evaluation
 from viztool.faithfulness.score import finite, shown
-from viztool.render.colormaps import Picture
+from viztool.render.canvas import Canvas
 from viztool.render.curves import CurveBand, CurveSheet, curve_sheet
 from viztool.results import Result
 
@@ -118,8 +118,8 @@ class Ranking(Result):
         ]
         return "\n".join(line.rstrip() for line in lines)
 
-    def picture(self) -> Picture:
-        """One band for each method, best first: its numbers, and its curves. uint8 (H, 1340, 3) RGB."""
+    def drawing(self) -> Canvas:
+        """One band for each method, best first: its numbers, and its curves."""
         photos = max(len(self._of(method)) for method in self.methods)
         notes = [
             *NOTES,

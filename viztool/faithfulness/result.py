@@ -15,7 +15,8 @@ from viztool.faithfulness.curves import Curve
 from viztool.faithfulness.panels import NOTES, Course, panels
 from viztool.faithfulness.score import Score, shown
 from viztool.heatmaps.heatmap import Heatmap
-from viztool.render.colormaps import Picture, overlay
+from viztool.render.canvas import Canvas
+from viztool.render.colormaps import overlay
 from viztool.render.curves import CurveBand, CurveSheet, curve_sheet
 from viztool.results import Result
 
@@ -90,8 +91,8 @@ class Evaluation(Result):
         """One line on one image."""
         return " · ".join(self.lines(index))
 
-    def picture(self) -> Picture:
-        """One band for each image: the map, the numbers beside random maps', the curves. uint8 (H, 1340, 3) RGB."""
+    def drawing(self) -> Canvas:
+        """One band for each image: the map, the numbers beside random maps', the curves."""
         subject = self.heatmap.subjects[0]
         draws = self.scores["deletion"].random.shape[1]
         chance = (

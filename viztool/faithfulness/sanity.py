@@ -14,7 +14,8 @@ import viztool
 from viztool.faithfulness.score import shown
 from viztool.faithfulness.similarity import spearman, ssim
 from viztool.heatmaps.heatmap import Heatmap
-from viztool.render.colormaps import Picture, colorize
+from viztool.render.canvas import Canvas
+from viztool.render.colormaps import colorize
 from viztool.render.strip import Strip, StripSheet, StripTile, strip_sheet
 from viztool.results import Result
 
@@ -58,8 +59,8 @@ class SanityCheck(Result):
     def __len__(self) -> int:
         return len(self.original)
 
-    def picture(self) -> Picture:
-        """One strip for each image: the map at each step, with its similarity. uint8 (H, 1340, 3) RGB."""
+    def drawing(self) -> Canvas:
+        """One strip for each image: the map at each step, with its similarity."""
         subject = self.original.subjects[0]
         place = f" · layer {', '.join(self.original.layer)}" if self.original.layer else ""
         return strip_sheet(

@@ -16,7 +16,7 @@ from viztool.hooks.select import nearest
 from viztool.inspect.receptive_field import ReceptiveField
 from viztool.models.outputs import Prediction
 from viztool.models.subject import Subject
-from viztool.render.colormaps import Picture
+from viztool.render.canvas import Canvas
 from viztool.render.sheet import Band, Header, Sheet, contact_sheet
 from viztool.render.tiles import Tile
 from viztool.results import Result
@@ -49,8 +49,8 @@ class FeatureMaps(Result):
         layers = ", ".join(f"{layer.name} {layer.maps.shape}" for layer in self.layers)
         return f"FeatureMaps({self.subject.source}, {self.subject.network}: {layers})"
 
-    def picture(self) -> Picture:
-        """The contact sheet: uint8 (H, 1340, 3) RGB."""
+    def drawing(self) -> Canvas:
+        """The contact sheet."""
         return contact_sheet(self._sheet())
 
     @property

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 import viztool
 from viztool.heatmaps.heatmap import SCALE_SHARE, Heatmap
-from viztool.render.colormaps import Picture
+from viztool.render.canvas import Canvas
 from viztool.render.compare import CompareSheet, CompareTile, compare_sheet
 from viztool.results import Result
 
@@ -26,8 +26,8 @@ class Comparison(Result):
     raw: bool = False
     failed: Mapping[str, str] = field(default_factory=dict)
 
-    def picture(self) -> Picture:
-        """The comparison sheet: uint8 (H, 1340, 3) RGB."""
+    def drawing(self) -> Canvas:
+        """The comparison sheet."""
         first = self.heatmaps[0]
         subject = first.subjects[0]
         notes = [

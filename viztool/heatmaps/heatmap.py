@@ -16,7 +16,7 @@ import viztool
 from viztool.errors import ModelError
 from viztool.models.outputs import Prediction
 from viztool.models.subject import Subject
-from viztool.render.colormaps import Picture
+from viztool.render.canvas import Canvas
 from viztool.render.heat import HeatBand, HeatSheet, heat_sheet
 from viztool.results import Result
 
@@ -72,8 +72,8 @@ class Heatmap(Result):
     def __len__(self) -> int:
         return len(self.raw)
 
-    def picture(self) -> Picture:
-        """One band for each image: what the network was given, the map, the map over it. uint8 (H, W, 3) RGB."""
+    def drawing(self) -> Canvas:
+        """One band for each image: what the network was given, the map, the map over it."""
         bands = [self._band(index) for index in range(len(self))]
         return heat_sheet(HeatSheet(bands, f"viztool {viztool.__version__} · torch {torch.__version__}"))
 

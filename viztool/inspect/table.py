@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from viztool.inspect.receptive_field import ReceptiveField
-from viztool.render.colormaps import Picture
+from viztool.render.canvas import Canvas
 from viztool.render.table import Column, draw_table
 from viztool.results import Result
 
@@ -63,8 +63,8 @@ class LayerTable(Result):
             ],
         }
 
-    def picture(self) -> Picture:
-        """The table, drawn: uint8 (H, W, 3) RGB. A bar behind a number is its share of the network's."""
+    def drawing(self) -> Canvas:
+        """The table, drawn. A bar behind a number is its share of the network's."""
         parameters, macs = max(self.parameters, 1), max(self.macs, 1)
         cells = list(zip(*(_cells(row) for row in self.rows), strict=True)) or [()] * len(_HEADINGS)
         shares: dict[str, list[float]] = {

@@ -17,7 +17,7 @@ from viztool.errors import ViztoolError
 from viztool.kernels.parameterizations import PARAMETERIZATIONS, Parameterization
 from viztool.kernels.result import HOW_TO_READ, Drawn, KernelPictures, KernelSheet, drawn_tile, short
 from viztool.kernels.visualize import ascent_settings, kinds_of
-from viztool.render.colormaps import Picture
+from viztool.render.canvas import Canvas
 from viztool.render.kernel_sheet import Card, KernelPage, Picked, kernel_page
 from viztool.results import Result
 
@@ -59,8 +59,8 @@ class KernelBands(Result):
     each: Literal["layer", "unit"] = "layer"
     title: str = "What its layers look for"
 
-    def picture(self) -> Picture:
-        """The bands, one under another: uint8 (H, 1340, 3) RGB."""
+    def drawing(self) -> Canvas:
+        """The bands, one under another."""
         first = next(iter(self.sheets.values()))
         steps = first.settings["steps"]
         note = (

@@ -19,6 +19,7 @@ from viztool.kernels.objectives import direction
 from viztool.kernels.pixels import to_pixels
 from viztool.kernels.units import one_layer
 from viztool.models.model import Model, wrap_model
+from viztool.render.canvas import Canvas
 from viztool.render.colormaps import Picture
 from viztool.render.grid_sheet import grid_sheet
 from viztool.results import Result
@@ -37,8 +38,8 @@ class ActivationGrid(Result):
     layer: str
     settings: Mapping[str, Any]
 
-    def picture(self) -> Picture:
-        """What the network was given, and beside it the grid. uint8 (H, 1340, 3) RGB."""
+    def drawing(self) -> Canvas:
+        """What the network was given, and beside it the grid."""
         rows, columns = self.cells.shape[:2]
         return grid_sheet(
             f"What {self.layer} makes of {self.source}",

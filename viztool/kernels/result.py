@@ -17,6 +17,7 @@ from viztool.images import write_image
 from viztool.images.writing import atomic_write
 from viztool.kernels.photos import Excerpt, Kind
 from viztool.kernels.weights import KernelWeights
+from viztool.render.canvas import Canvas
 from viztool.render.colormaps import Picture
 from viztool.render.kernel_sheet import Card, KernelPage, Picked, draw_color_kernel, draw_slices, kernel_page
 from viztool.results import Result
@@ -106,8 +107,8 @@ class KernelSheet(Result):
     def __len__(self) -> int:
         return len(self.kernels)
 
-    def picture(self) -> Picture:
-        """A card for each unit: weights, optimum, negative, photos. uint8 (H, 1340, 3) RGB."""
+    def drawing(self) -> Canvas:
+        """A card for each unit: weights, optimum, negative, photos."""
         seconds = f"seed {self.settings['seed']} · viztool {viztool.__version__} · torch {torch.__version__}"
         what = "the classes" if not self.layer else self.layer
         return kernel_page(

@@ -5,13 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import cv2
-import numpy as np
-
-from viztool.render.colormaps import Map, Picture, colorize, overlay
-from viztool.render.parts import MARGIN, WIDTH, blank_page, draw_bar, draw_footer, draw_lines, draw_predictions
-from viztool.render.scaling import scaled
-from viztool.render.text import BODY, RULE, SMALL, TINY, TITLE, draw_text, fit, wrap
+from viztool.render.canvas import Canvas, stack
+from viztool.render.colormaps import Map, Picture
+from viztool.render.parts import (
+    MARGIN,
+    WIDTH,
+    blank_page,
+    draw_bar,
+    draw_cells,
+    draw_footer,
+    draw_lines,
+    draw_over,
+    draw_predictions,
+)
+from viztool.render.text import BODY, RULE, SMALL, TINY, TITLE, fit, wrap
 
 _COLUMNS = range(3, 6)  # the fewest, and so the largest tiles, that one row has room for
 _GAP = 20
@@ -42,25 +49,25 @@ class CompareSheet:
     footer: str
 
 
-def compare_sheet(sheet: CompareSheet) -> Picture:
-    """Draw the sheet: uint8 (H, 1340, 3) RGB. Each tile has a scale of its own, from nothing to its largest value."""
+def compare_sheet(sheet: CompareSheet) -> Canvas:
+    """Draw the sheet. Each tile has a scale of its own, from nothing to its largest value."""
     columns = min(max(len(sheet.tiles), _COLUMNS[0]), _COLUMNS[-1])
     rows = [sheet.tiles[start : start + columns] for start in range(0, len(sheet.tiles), columns)]
     drawn = [_draw_row(sheet, row, _side(columns)) for row in rows]
-    return np.concatenate([_draw_head(sheet), *drawn, draw_footer(sheet.footer)])
+    return stack([_draw_head(sheet), *drawn, draw_footer(sheet.footer)])
 
 
 def _side(columns: int) -> int:
     return (WIDTH - 2 * MARGIN - (columns - 1) * _GAP) // columns
 
 
-def _draw_head(sheet: CompareSheet) -> Picture:
+def _draw_head(sheet: CompareSheet) -> Canvas:
     side = _side(_COLUMNS[-1])
     height, width = _fitted(sheet.view, side)
     page = blank_page(MARGIN + max(height, 200) + 30)
-    page[MARGIN : MARGIN + height, MARGIN : MARGIN + width] = scaled(sheet.view, (height, width), smooth=True)
+    page.picture(MARGIN, MARGIN, sheet.view, (height, width), smooth=True)
     x, room = MARGIN + side + _GAP, 560
-    draw_text(page, fit(sheet.title, room, TITLE), x, MARGIN + 22, TITLE)
+    page.text(fit(sheet.title, room, TITLE), x, MARGIN + 22, TITLE)
     y = draw_lines(page, wrap(sheet.subtitle, room, SMALL), x, MARGIN + 47) + 14
     draw_predictions(page, sheet.predictions, x, y, room)
 
@@ -75,22 +82,21 @@ def _draw_head(sheet: CompareSheet) -> Picture:
     return page
 
 
-def _draw_row(sheet: CompareSheet, tiles: Sequence[CompareTile], side: int) -> Picture:
-    height, width = _fitted(sheet.view, side)
+def _draw_row(sheet: CompareSheet, tiles: Sequence[CompareTile], side: int) -> Canvas:
+    height, width = size = _fitted(sheet.view, side)
     captions = [[part for line in tile.lines[1:] for part in wrap(line, side, TINY)] for tile in tiles]
     page = blank_page(height + 38 + _LINE * max(map(len, captions)))
-    view = scaled(sheet.view, (height, width), smooth=True)
     for column, (tile, caption) in enumerate(zip(tiles, captions, strict=True)):
         x = MARGIN + column * (side + _GAP)
         heat = not tile.signed
         if sheet.raw:
-            page[:height, x : x + width] = colorize(scaled(tile.values, (height, width)), tile.limit, heat=heat)
+            draw_cells(page, x, 0, size, tile.values, tile.limit, heat=heat)
         else:
-            page[:height, x : x + width] = overlay(tile.values, tile.limit, view, heat=heat)
-        cv2.rectangle(page, (x, 0), (x + width - 1, height - 1), RULE, 1)
-        draw_text(page, fit(tile.lines[0], side, BODY), x, height + 18, BODY)
+            draw_over(page, x, 0, size, tile.values, tile.limit, sheet.view, heat=heat)
+        page.frame(x, 0, width, height, RULE)
+        page.text(fit(tile.lines[0], side, BODY), x, height + 18, BODY)
         for index, line in enumerate(caption):
-            draw_text(page, line, x, height + 34 + _LINE * index, TINY)
+            page.text(line, x, height + 34 + _LINE * index, TINY)
     return page
 
 

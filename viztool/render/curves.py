@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
+from viztool.render.canvas import Canvas, stack
 from viztool.render.colormaps import Picture
 from viztool.render.heading import draw_heading
 from viztool.render.parts import MARGIN, WIDTH, blank_page, draw_footer
-from viztool.render.scaling import scaled
-from viztool.render.text import BODY, HEADING, RULE, SMALL, TINY, Color, draw_text, fit, text_width
+from viztool.render.text import BODY, HEADING, RULE, SMALL, TINY, Color, fit, text_width
 
 Values = npt.NDArray[np.float64]
 
@@ -28,7 +27,6 @@ _GRID = (240, 242, 244)
 BLUE: Color = (33, 102, 172)
 ORANGE: Color = (196, 106, 28)
 CHANCE: Color = (150, 155, 160)
-_SHIFT = 4  # bits behind the point, of the coordinates of smooth lines
 
 
 @dataclass(frozen=True)
@@ -73,24 +71,24 @@ class CurveSheet:
     footer: str
 
 
-def curve_sheet(sheet: CurveSheet) -> Picture:
-    """Draw the sheet: uint8 (H, 1340, 3) RGB."""
+def curve_sheet(sheet: CurveSheet) -> Canvas:
+    """Draw the sheet."""
     top = _scale_end(max(_largest(line) for band in sheet.bands for panel in band.panels for line in panel.lines))
     bands = [_draw_band(band, top) for band in sheet.bands]
-    return np.concatenate([draw_heading(sheet.title, sheet.subtitle, sheet.notes), *bands, draw_footer(sheet.footer)])
+    return stack([draw_heading(sheet.title, sheet.subtitle, sheet.notes), *bands, draw_footer(sheet.footer)])
 
 
-def _draw_band(band: CurveBand, top: float) -> Picture:
+def _draw_band(band: CurveBand, top: float) -> Canvas:
     height, width = _PLOT
     plots = len(band.panels) * (width + _GAP)
     table_height = _ROW * len(band.table)
     page = blank_page(_TOP + max(height + _BELOW, table_height) + 10)
-    cv2.line(page, (MARGIN, 0), (WIDTH - MARGIN - 1, 0), RULE, 1)
+    page.line((MARGIN, 0), (WIDTH - MARGIN - 1, 0), RULE)
 
     words = WIDTH - 2 * MARGIN - plots
     title = fit(band.title, words, HEADING)
-    draw_text(page, title, MARGIN, 36, HEADING)
-    draw_text(page, fit(band.subtitle, words, SMALL), MARGIN, 57, SMALL)
+    page.text(title, MARGIN, 36, HEADING)
+    page.text(fit(band.subtitle, words, SMALL), MARGIN, 57, SMALL)
     x = MARGIN
     if band.picture is not None:
         x += _draw_picture(page, band.picture, MARGIN, _TOP + 4) + 28
@@ -101,17 +99,17 @@ def _draw_band(band: CurveBand, top: float) -> Picture:
     return page
 
 
-def _draw_picture(page: Picture, picture: Picture, x: int, y: int) -> int:
+def _draw_picture(page: Canvas, picture: Picture, x: int, y: int) -> int:
     """The picture, fitted into its square place; returns how wide it came out."""
     h, w = (int(side) for side in picture.shape[:2])
     scale = _PICTURE / max(h, w)
     h, w = max(1, round(h * scale)), max(1, round(w * scale))
-    page[y : y + h, x : x + w] = scaled(picture, (h, w), smooth=True)
-    cv2.rectangle(page, (x, y), (x + w - 1, y + h - 1), RULE, 1)
+    page.picture(x, y, picture, (h, w), smooth=True)
+    page.frame(x, y, w, h, RULE)
     return w
 
 
-def _draw_table(page: Picture, table: Sequence[Sequence[str]], x: int, y: int, width: int) -> None:
+def _draw_table(page: Canvas, table: Sequence[Sequence[str]], x: int, y: int, width: int) -> None:
     """The first column at the left, the others at the right ends of equal shares of what is left of the width."""
     first = max(text_width(row[0], BODY) for row in table) + 12
     others = max(1, len(table[0]) - 1)
@@ -119,57 +117,45 @@ def _draw_table(page: Picture, table: Sequence[Sequence[str]], x: int, y: int, w
     spare = min((width - first - sum(wide)) // others, _WIDEST_GAP)
     for index, row in enumerate(table):
         baseline = y + index * _ROW
-        draw_text(page, row[0], x, baseline, TINY if index == 0 else BODY)
+        page.text(row[0], x, baseline, TINY if index == 0 else BODY)
         right = x + first
         for column, cell in enumerate(row[1:]):
             right += wide[column] + spare
             style = TINY if index == 0 else BODY if column == 0 else SMALL
-            draw_text(page, cell, right, baseline, style, "right")
+            page.text(cell, right, baseline, style, "right")
 
 
-def _draw_panel(page: Picture, panel: Panel, x: int, y: int, top: float) -> None:
+def _draw_panel(page: Canvas, panel: Panel, x: int, y: int, top: float) -> None:
     height, width = _PLOT
-    draw_text(page, panel.title, x, y - 42, BODY)
+    page.text(panel.title, x, y - 42, BODY)
     _draw_keys(page, panel.keys, x, y - 22)
     for share in (0.0, 0.5, 1.0):
         level = y + round((1 - share) * (height - 1))
-        cv2.line(page, (x, level), (x + width - 1, level), RULE if share == 0 else _GRID, 1)
-        draw_text(page, f"{share * top:.2g}", x - 7, level + 4, TINY, "right")
+        page.line((x, level), (x + width - 1, level), RULE if share == 0 else _GRID)
+        page.text(f"{share * top:.2g}", x - 7, level + 4, TINY, "right")
     below = y + height + 17
-    draw_text(page, "0", x, below, TINY)
-    draw_text(page, panel.axis, x + width // 2, below, TINY, "center")
-    draw_text(page, "100 %", x + width, below, TINY, "right")
+    page.text("0", x, below, TINY)
+    page.text(panel.axis, x + width // 2, below, TINY, "center")
+    page.text("100 %", x + width, below, TINY, "right")
 
-    def points(shares: Values, values: Values) -> npt.NDArray[np.int32]:
+    def points(shares: Values, values: Values) -> Values:
         across = x + shares * (width - 1)
         down = y + (1 - np.clip(values / top, 0, 1)) * (height - 1)
-        rounded: npt.NDArray[np.int32] = np.rint(np.stack([across, down], 1) * 2**_SHIFT).astype(np.int32)
-        return rounded
+        return np.stack([across, down], 1)
 
     for line in panel.lines:
         if line.spread is not None:
             upper = points(line.shares, line.values + line.spread)
             lower = points(line.shares, line.values - line.spread)
-            _tint(page, np.concatenate([upper, lower[::-1]]), line.color)
+            page.area(np.concatenate([upper, lower[::-1]]), line.color)
     for line in panel.lines:
-        way = points(line.shares, line.values)
-        thickness = 1 if line.color == CHANCE else 2
-        cv2.polylines(page, [way], False, line.color, thickness, cv2.LINE_AA, _SHIFT)
+        page.curve(points(line.shares, line.values), line.color, 1 if line.color == CHANCE else 2)
 
 
-def _draw_keys(page: Picture, keys: Sequence[tuple[str, Color]], x: int, baseline: int) -> None:
+def _draw_keys(page: Canvas, keys: Sequence[tuple[str, Color]], x: int, baseline: int) -> None:
     for word, color in keys:
-        draw_text(page, word, x, baseline, SMALL.with_color(color))
+        page.text(word, x, baseline, SMALL.with_color(color))
         x += text_width(word, SMALL) + 14
-
-
-def _tint(page: Picture, outline: npt.NDArray[np.int32], color: Color) -> None:
-    """Colour what lies inside, as glass would: bands that overlap both stay visible."""
-    mask = np.zeros(page.shape[:2], np.uint8)
-    cv2.fillPoly(mask, [outline], 255, cv2.LINE_AA, _SHIFT)
-    share = 0.2 * mask[..., None].astype(np.float32) / 255
-    glass = 1 - share * (1 - np.array(color, np.float32) / 255)
-    page[:] = np.rint(page * glass).astype(np.uint8)
 
 
 def _largest(line: Line) -> float:

@@ -5,14 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-import cv2
-import numpy as np
-
+from viztool.render.canvas import Canvas, stack
 from viztool.render.colormaps import Picture
 from viztool.render.panels import GAP, LEGEND, ROOM, Panel
 from viztool.render.parts import LINE, MARGIN, WIDTH, blank_page, draw_footer, draw_lines
-from viztool.render.scaling import scaled
-from viztool.render.text import BODY, HEADING, RULE, SMALL, TITLE, Color, Style, draw_text, fit, text_width, wrap
+from viztool.render.text import BODY, HEADING, RULE, SMALL, TITLE, Color, Style, fit, text_width, wrap
 
 _PHOTO = (216, 252)  # the most it may take, height × width
 _NOTES = 300
@@ -61,12 +58,12 @@ class DemoSheet:
     footer: str
 
 
-def demo_sheet(sheet: DemoSheet) -> Picture:
-    """Draw the sheet: uint8 (H, 1340, 3) RGB, as high as it needs to be."""
-    return np.concatenate([_draw_head(sheet), *map(_draw_band, sheet.bands), draw_footer(sheet.footer)])
+def demo_sheet(sheet: DemoSheet) -> Canvas:
+    """Draw the sheet, as high as it needs to be."""
+    return stack([_draw_head(sheet), *map(_draw_band, sheet.bands), draw_footer(sheet.footer)])
 
 
-def _draw_head(sheet: DemoSheet) -> Picture:
+def _draw_head(sheet: DemoSheet) -> Canvas:
     x = MARGIN + LEGEND
     notes_x = WIDTH - MARGIN - _NOTES if sheet.notes else WIDTH - MARGIN
     room = notes_x - (44 if sheet.notes else 0) - x
@@ -78,8 +75,8 @@ def _draw_head(sheet: DemoSheet) -> Picture:
     tall = max(34 + LINE * len(subtitle) + 12 + claims, height + 14, sum(LINE * len(note) + 9 for note in notes) + 11)
     page = blank_page(MARGIN + tall + 16)
     if sheet.photo is not None:
-        page[MARGIN : MARGIN + height, MARGIN : MARGIN + width] = scaled(sheet.photo, (height, width), smooth=True)
-    draw_text(page, fit(sheet.title, room, TITLE), x, MARGIN + 22, TITLE)
+        page.picture(MARGIN, MARGIN, sheet.photo, (height, width), smooth=True)
+    page.text(fit(sheet.title, room, TITLE), x, MARGIN + 22, TITLE)
     y = draw_lines(page, subtitle, x, MARGIN + 47) + 6
     for claim, (sentence, condition) in zip(sheet.claims, wrapped, strict=True):
         y = _draw_claim(page, claim.verdict, sentence, condition, x, y)
@@ -89,30 +86,30 @@ def _draw_head(sheet: DemoSheet) -> Picture:
     return page
 
 
-def _draw_claim(page: Picture, verdict: str, sentence: Sequence[str], condition: Sequence[str], x: int, y: int) -> int:
+def _draw_claim(page: Canvas, verdict: str, sentence: Sequence[str], condition: Sequence[str], x: int, y: int) -> int:
     word, color = _VERDICTS[verdict]
-    cv2.rectangle(page, (x, y), (x + text_width(word, _BADGE) + 14, y + 18), color, -1)
-    draw_text(page, word, x + 7, y + 13, _BADGE)
+    page.fill(x, y, text_width(word, _BADGE) + 15, 19, color)
+    page.text(word, x + 7, y + 13, _BADGE)
     y += 38
     for line in sentence:
-        draw_text(page, line, x, y, BODY)
+        page.text(line, x, y, BODY)
         y += 20
     return draw_lines(page, condition, x, y) + 4
 
 
-def _draw_band(band: Band) -> Picture:
+def _draw_band(band: Band) -> Canvas:
     rows = _rows([panel.draw() for panel in band.panels])
     title = wrap(band.title, LEGEND - 24, HEADING)
     legend = [wrap(line, LEGEND - 24, SMALL) for line in band.lines]
     words = 22 * len(title) + sum(LINE * len(line) + 6 for line in legend) + 8
-    panels = sum(max(piece.shape[0] for piece in row) + GAP for row in rows)
+    panels = sum(max(piece.height for piece in row) + GAP for row in rows)
     page = blank_page(24 + max(words, panels) + 10)
-    cv2.line(page, (MARGIN, 0), (WIDTH - MARGIN - 1, 0), RULE, 1)
+    page.line((MARGIN, 0), (WIDTH - MARGIN - 1, 0), RULE)
     if band.fails:
-        cv2.rectangle(page, (MARGIN - 14, 24), (MARGIN - 11, page.shape[0] - 20), _FAILS, -1)
+        page.fill(MARGIN - 14, 24, 4, page.height - 43, _FAILS)
     y = 38
     for line in title:
-        draw_text(page, line, MARGIN, y, HEADING.with_color(_FAILS) if band.fails else HEADING)
+        page.text(line, MARGIN, y, HEADING.with_color(_FAILS) if band.fails else HEADING)
         y += 22
     for paragraph in legend:
         y = draw_lines(page, paragraph, MARGIN, y) + 6
@@ -120,25 +117,24 @@ def _draw_band(band: Band) -> Picture:
     for row in rows:
         x = MARGIN + LEGEND
         for piece in row:
-            page[y : y + piece.shape[0], x : x + piece.shape[1]] = piece
-            x += piece.shape[1] + GAP
-        y += max(piece.shape[0] for piece in row) + GAP
+            page.place(piece, x, y)
+            x += piece.width + GAP
+        y += max(piece.height for piece in row) + GAP
     return page
 
 
-def _rows(pieces: Sequence[Picture]) -> list[list[Picture]]:
+def _rows(pieces: Sequence[Canvas]) -> list[list[Canvas]]:
     """The pieces in rows that fit beside the legend."""
-    rows: list[list[Picture]] = []
+    rows: list[list[Canvas]] = []
     used = 0
     for piece in pieces:
-        width = int(piece.shape[1])
-        if width > ROOM:
-            raise ValueError(f"a panel is {width} pixels wide, and a band has room for {ROOM}")
-        if not rows or used + GAP + width > ROOM:
+        if piece.width > ROOM:
+            raise ValueError(f"a panel is {piece.width} pixels wide, and a band has room for {ROOM}")
+        if not rows or used + GAP + piece.width > ROOM:
             rows.append([])
             used = -GAP
         rows[-1].append(piece)
-        used += GAP + width
+        used += GAP + piece.width
     return rows
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
+from viztool.render.canvas import Canvas, Size, stack
 from viztool.render.colormaps import Picture
 from viztool.render.heading import draw_heading
 from viztool.render.parts import MARGIN, WIDTH, blank_page, draw_footer
@@ -26,17 +28,22 @@ def grid_sheet(
     cells: Picture,
     strength: npt.NDArray[Any],
     footer: str,
-) -> Picture:
-    """Draw the sheet: uint8 (H, 1340, 3) RGB. cells: (rows, columns, s, s, 3); strength: in [0, 1], faded below 1."""
+) -> Canvas:
+    """Draw the sheet. cells: (rows, columns, s, s, 3); strength: in [0, 1], faded below 1."""
     height, width = view.shape[:2]
     scale = _SIDE / max(height, width)
-    size = max(1, round(width * scale)), max(1, round(height * scale))
-    page = blank_page(size[1] + 30)
+    size = max(1, round(height * scale)), max(1, round(width * scale))
+    page = blank_page(size[0] + 30)
     for x, picture in ((MARGIN, view), (MARGIN + _SIDE + _GAP, _joined(cells, strength))):
-        way = cv2.INTER_AREA if picture.shape[0] > size[1] else cv2.INTER_CUBIC
-        page[: size[1], x : x + size[0]] = cv2.resize(picture, size, interpolation=way)
-        cv2.rectangle(page, (x, 0), (x + size[0] - 1, size[1] - 1), RULE, 1)
-    return np.concatenate([draw_heading(title, subtitle, notes), page, draw_footer(footer)])
+        page.image(x, 0, size, partial(_resized, picture), (int(picture.shape[0]), int(picture.shape[1])), smooth=True)
+        page.frame(x, 0, size[1], size[0], RULE)
+    return stack([draw_heading(title, subtitle, notes), page, draw_footer(footer)])
+
+
+def _resized(picture: Picture, size: Size) -> Picture:
+    way = cv2.INTER_AREA if picture.shape[0] > size[0] else cv2.INTER_CUBIC
+    resized: Picture = np.asarray(cv2.resize(picture, size[::-1], interpolation=way), np.uint8)
+    return resized
 
 
 def _joined(cells: Picture, strength: npt.NDArray[Any]) -> Picture:

@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import cv2
-import numpy as np
-
-from viztool.render.colormaps import Map, Picture, colorize, overlay
+from viztool.render.canvas import Canvas, stack
+from viztool.render.colormaps import Map, Picture
 from viztool.render.parts import (
     LINE,
     MARGIN,
@@ -16,12 +14,13 @@ from viztool.render.parts import (
     WIDTH,
     blank_page,
     draw_bar,
+    draw_cells,
     draw_footer,
     draw_lines,
+    draw_over,
     draw_predictions,
 )
-from viztool.render.scaling import scaled
-from viztool.render.text import HEADING, RULE, SMALL, draw_text, fit, wrap
+from viztool.render.text import HEADING, RULE, SMALL, fit, wrap
 
 _SIDE = 280
 _GAP = 24
@@ -54,32 +53,36 @@ class HeatSheet:
     footer: str
 
 
-def heat_sheet(sheet: HeatSheet) -> Picture:
-    """Draw the sheet: uint8 (H, 1340, 3) RGB."""
-    return np.concatenate([*map(_draw_band, sheet.bands), draw_footer(sheet.footer)])
+def heat_sheet(sheet: HeatSheet) -> Canvas:
+    """Draw the sheet."""
+    return stack([*map(_draw_band, sheet.bands), draw_footer(sheet.footer)])
 
 
-def _draw_band(band: HeatBand) -> Picture:
+def _draw_band(band: HeatBand) -> Canvas:
     subtitle = wrap(band.subtitle, _WORDS, SMALL)
     words = [part for line in band.lines for part in wrap(line, _WORDS, SMALL)]
     below = MARGIN + 52 + LINE * (len(subtitle) + len(words)) + PREDICTION * len(band.predictions)
     page = blank_page(max(MARGIN + _SIDE + 62, below + 20))
-    draw_text(page, fit(band.title, _WORDS, HEADING), MARGIN, MARGIN + 15, HEADING)
+    page.text(fit(band.title, _WORDS, HEADING), MARGIN, MARGIN + 15, HEADING)
     y = draw_lines(page, subtitle, MARGIN, MARGIN + 38) + 8
     y = draw_predictions(page, band.predictions, MARGIN, y, _WORDS) + 6
     draw_lines(page, words, MARGIN, y)
 
     width, height = _fitted(band.view)
-    view, heat, limit = scaled(band.view, (height, width), smooth=True), not band.signed, band.limit
-    cells = colorize(scaled(band.values, (height, width)), limit, heat=heat)
-    for column, picture in enumerate((view, cells, overlay(band.values, limit, view, heat=heat))):
+    size, heat, limit = (height, width), not band.signed, band.limit
+    for column in range(3):
         x = MARGIN + _WORDS + _GAP + column * (_SIDE + _GAP)
-        page[MARGIN : MARGIN + height, x : x + width] = picture
-        cv2.rectangle(page, (x, MARGIN), (x + width - 1, MARGIN + height - 1), RULE, 1)
         if column == 0:
-            draw_text(page, "what the network was given", x, MARGIN + height + 20, SMALL)
+            page.picture(x, MARGIN, band.view, size, smooth=True)
+        elif column == 1:
+            draw_cells(page, x, MARGIN, size, band.values, limit, heat=heat)
+        else:
+            draw_over(page, x, MARGIN, size, band.values, limit, band.view, heat=heat)
+        page.frame(x, MARGIN, width, height, RULE)
+        if column == 0:
+            page.text("what the network was given", x, MARGIN + height + 20, SMALL)
         elif limit == 0:
-            draw_text(page, "the map is zero everywhere", x, MARGIN + height + 20, SMALL)
+            page.text("the map is zero everywhere", x, MARGIN + height + 20, SMALL)
         else:
             ticks = _ticks(band)
             y = MARGIN + height + 8

@@ -5,15 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
+from viztool.render.canvas import Canvas, Size, stack
 from viztool.render.colormaps import Picture, colorize
 from viztool.render.heading import draw_heading
 from viztool.render.parts import MARGIN, WIDTH, blank_page, draw_footer
-from viztool.render.text import GREY, HEADING, RULE, SMALL, TINY, draw_text, fit, text_width
+from viztool.render.text import GREY, HEADING, RULE, SMALL, TINY, fit, text_width
 
 _TILES = 7  # in the fullest row
 _GAP = 14
@@ -57,71 +59,78 @@ class KernelPage:
     footer: str
 
 
-def kernel_page(page: KernelPage) -> Picture:
-    """Draw the sheet: uint8 (H, 1340, 3) RGB, as high as it needs to be."""
+def kernel_page(page: KernelPage) -> Canvas:
+    """Draw the sheet, as high as it needs to be."""
     most = max((len(row) for card in page.cards for row in card.rows), default=1)
     across = (WIDTH - 2 * MARGIN + _BETWEEN) // (most * (_LEAST + _GAP) - _GAP + _BETWEEN)
     across = max(1, min(across, len(page.cards)))
     side = min(_MOST, ((WIDTH - 2 * MARGIN + _BETWEEN) // across - _BETWEEN + _GAP) // most - _GAP)
     rows = [page.cards[first : first + across] for first in range(0, len(page.cards), across)]
     strips = [_draw_row(row, most, side) for row in rows]
-    return np.concatenate([draw_heading(page.title, page.subtitle, page.notes), *strips, draw_footer(page.footer)])
+    return stack([draw_heading(page.title, page.subtitle, page.notes), *strips, draw_footer(page.footer)])
 
 
-def _draw_row(cards: Sequence[Card], most: int, side: int) -> Picture:
+def _draw_row(cards: Sequence[Card], most: int, side: int) -> Canvas:
     drawn = [_draw_card(card, most, side) for card in cards]
-    strip = blank_page(max(len(card) for card in drawn))
+    strip = blank_page(max(card.height for card in drawn))
     x = MARGIN
     for card in drawn:
-        strip[: len(card), x : x + card.shape[1]] = card
-        x += card.shape[1] + _BETWEEN
+        strip.place(card, x, 0)
+        x += card.width + _BETWEEN
     return strip
 
 
-def _draw_card(card: Card, most: int, side: int) -> Picture:
+def _draw_card(card: Card, most: int, side: int) -> Canvas:
     width = most * (side + _GAP) - _GAP
     heights = [side + 6 + _LINE * max((len(tile.lines) for tile in row), default=0) + 8 for row in card.rows]
-    canvas = np.full((12 + _TITLE + 16 + sum(heights) + 6, width, 3), 255, np.uint8)
-    cv2.line(canvas, (0, 0), (width - 1, 0), RULE, 1)
-    draw_text(canvas, card.title, 0, 28, HEADING)
+    canvas = Canvas(12 + _TITLE + 16 + sum(heights) + 6, width)
+    canvas.line((0, 0), (width - 1, 0), RULE)
+    canvas.text(card.title, 0, 28, HEADING)
     room = text_width(card.title, HEADING) + 12
-    draw_text(canvas, fit(card.note, width - room, SMALL), room, 28, SMALL)
+    canvas.text(fit(card.note, width - room, SMALL), room, 28, SMALL)
     y = 12 + _TITLE + 10
     for index, column in enumerate(card.columns):
         spanned = next((more for more, other in enumerate(card.columns[index + 1 :], 1) if other), most - index)
-        draw_text(canvas, fit(column, spanned * (side + _GAP) - _GAP, TINY), index * (side + _GAP), y, TINY)
+        canvas.text(fit(column, spanned * (side + _GAP) - _GAP, TINY), index * (side + _GAP), y, TINY)
     y += 6
     for number, (row, height) in enumerate(zip(card.rows, heights, strict=True)):
         x = card.indent * (side + _GAP) if number else 0
         for tile in row:
-            canvas[y : y + side, x : x + side] = _draw_tile(tile, side)
+            canvas.place(_draw_tile(tile, side), x, y)
             for line, text in enumerate(tile.lines):
-                draw_text(canvas, fit(text, side, TINY), x, y + side + 14 + line * _LINE, TINY)
+                canvas.text(fit(text, side, TINY), x, y + side + 14 + line * _LINE, TINY)
             x += side + _GAP
         y += height
     return canvas
 
 
-def _draw_tile(tile: Picked, side: int) -> Picture:
-    canvas = np.full((side, side, 3), _BLANK if tile.picture is None else 255, np.uint8)
+def _draw_tile(tile: Picked, side: int) -> Canvas:
+    canvas = Canvas(side, side)
     if tile.picture is not None:
-        small = _fitted(tile.picture, side, cells=tile.cells)
-        top, left = (side - small.shape[0]) // 2, (side - small.shape[1]) // 2
-        canvas[top : top + small.shape[0], left : left + small.shape[1]] = small
-        cv2.rectangle(canvas, (left, top), (left + small.shape[1] - 1, top + small.shape[0] - 1), RULE, 1)
+        height, width = size = _fitted(tile.picture, side)
+        top, left = (side - height) // 2, (side - width) // 2
+        own = (int(tile.picture.shape[0]), int(tile.picture.shape[1]))
+        smooth = not tile.cells or own[0] > height
+        canvas.image(left, top, size, partial(_resized, tile.picture, tile.cells), own, smooth=smooth)
+        canvas.frame(left, top, width, height, RULE)
         return canvas
-    draw_text(canvas, fit(tile.mark, side - 12, SMALL), side // 2, side // 2 + 5, SMALL.with_color(GREY), "center")
-    cv2.rectangle(canvas, (0, 0), (side - 1, side - 1), RULE, 1)
+    canvas.fill(0, 0, side, side, _BLANK)
+    canvas.text(fit(tile.mark, side - 12, SMALL), side // 2, side // 2 + 5, SMALL.with_color(GREY), "center")
+    canvas.frame(0, 0, side, side, RULE)
     return canvas
 
 
-def _fitted(picture: Picture, side: int, *, cells: bool) -> Picture:
+def _fitted(picture: Picture, side: int) -> Size:
     """As large as fits the tile, in its own proportions."""
     h, w = picture.shape[:2]
     scale = side / max(h, w)
-    size = (max(1, round(w * scale)), max(1, round(h * scale)))
-    way = cv2.INTER_AREA if scale < 1 else cv2.INTER_NEAREST if cells else cv2.INTER_CUBIC
-    return np.asarray(cv2.resize(picture, size, interpolation=way), np.uint8)
+    return max(1, round(h * scale)), max(1, round(w * scale))
+
+
+def _resized(picture: Picture, cells: bool, size: Size) -> Picture:
+    shrinks = max(picture.shape[:2]) > max(size)
+    way = cv2.INTER_AREA if shrinks else cv2.INTER_NEAREST if cells else cv2.INTER_CUBIC
+    return np.asarray(cv2.resize(picture, size[::-1], interpolation=way), np.uint8)
 
 
 def draw_color_kernel(values: npt.NDArray[np.float32]) -> Picture:

@@ -6,14 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
+from viztool.render.canvas import Canvas
 from viztool.render.colormaps import Picture, colorize
-from viztool.render.parts import LINE, MARGIN, WIDTH
-from viztool.render.scaling import scaled
-from viztool.render.text import BODY, GREY, INK, RULE, SMALL, TINY, Color, Style, draw_text, fit, text_width, wrap
+from viztool.render.parts import LINE, MARGIN, WIDTH, draw_cells
+from viztool.render.text import BODY, GREY, INK, RULE, SMALL, TINY, Color, Style, fit, text_width, wrap
 
 LEGEND = 252
 """The column of words at the left of each band, as on a contact sheet."""
@@ -35,7 +34,7 @@ Array = npt.NDArray[np.float64]
 class Panel(Protocol):
     """Something to draw. words: all that stands on it."""
 
-    def draw(self) -> Picture: ...
+    def draw(self) -> Canvas: ...
 
     @property
     def words(self) -> tuple[str, ...]: ...
@@ -59,14 +58,15 @@ class Shot:
     def words(self) -> tuple[str, ...]:
         return (self.name, *self.lines)
 
-    def draw(self) -> Picture:
+    def draw(self) -> Canvas:
         width = width_of(self.across)
         h, w = self.picture.shape[:2]
         scale = min(width / w, _TALLEST * width / h)
         size = max(1, round(h * scale)), max(1, round(w * scale))
-        picture = scaled(self.picture, size, smooth=min(h, w) > width)
-        cv2.rectangle(picture, (0, 0), (size[1] - 1, size[0] - 1), RULE, 1)
-        return captioned(picture, self.name, self.lines, width)
+        shot = Canvas(*size)
+        shot.picture(0, 0, self.picture, size, smooth=min(h, w) > width)
+        shot.frame(0, 0, size[1], size[0], RULE)
+        return captioned(shot, self.name, self.lines, width)
 
 
 @dataclass(frozen=True)
@@ -90,32 +90,32 @@ class Grid:
         numbers = (number(float(value), self.form) for value in self.values.ravel()) if self.form else ()
         return (self.name, *self.lines, *numbers)
 
-    def draw(self) -> Picture:
+    def draw(self) -> Canvas:
         grid = self.draw_cells()
-        caption = max(
-            grid.shape[1], text_width(self.name, BODY), *(text_width(line, TINY) for line in (*self.lines,)), 0
-        )
-        return captioned(grid, self.name, self.lines, self.width or min(caption, max(grid.shape[1], 240)))
+        caption = max(grid.width, text_width(self.name, BODY), *(text_width(line, TINY) for line in (*self.lines,)), 0)
+        return captioned(grid, self.name, self.lines, self.width or min(caption, max(grid.width, 240)))
 
-    def draw_cells(self) -> Picture:
+    def draw_cells(self) -> Canvas:
         """The cells alone."""
         values = np.asarray(self.values, np.float32)
         limit = float(np.abs(values).max(initial=0.0)) if self.limit is None else self.limit
         faint = _FAINT if self.form else 1.0
-        cells = colorize(scaled(values, (values.shape[0] * self.cell, values.shape[1] * self.cell)), limit * faint)
-        for row in range(values.shape[0] + 1):
-            cv2.line(cells, (0, row * self.cell), (cells.shape[1] - 1, row * self.cell), RULE, 1)
-        for column in range(values.shape[1] + 1):
-            cv2.line(cells, (column * self.cell, 0), (column * self.cell, cells.shape[0] - 1), RULE, 1)
-        cells[-1], cells[:, -1] = RULE, RULE
+        rows, columns = int(values.shape[0]), int(values.shape[1])
+        height, width = rows * self.cell, columns * self.cell
+        cells = Canvas(height, width)
+        draw_cells(cells, 0, 0, (height, width), values, limit * faint)
+        for y in (*range(0, height, self.cell), height - 1):
+            cells.fill(0, y, width, 1, RULE)
+        for x in (*range(0, width, self.cell), width - 1):
+            cells.fill(x, 0, 1, height, RULE)
         if self.form:
             self._write(cells, values)
         for row, column in self.marked:
-            corner = (column * self.cell + 1, row * self.cell + 1)
-            cv2.rectangle(cells, corner, ((column + 1) * self.cell - 1, (row + 1) * self.cell - 1), INK, 2)
+            inside = self.cell - 1
+            cells.frame(column * self.cell + 1, row * self.cell + 1, inside, inside, INK, 2)
         return cells
 
-    def _write(self, cells: Picture, values: npt.NDArray[np.float32]) -> None:
+    def _write(self, cells: Canvas, values: npt.NDArray[np.float32]) -> None:
         texts = [[number(float(value), self.form) for value in row] for row in np.asarray(self.values)]
         style = next(
             (Style(size) for size in (14, 13, 12, 11, 10, 9) if _widest(texts, Style(size)) <= self.cell - 4), Style(8)
@@ -123,7 +123,7 @@ class Grid:
         for row, line in enumerate(texts):
             for column, text in enumerate(line):
                 middle = column * self.cell + self.cell // 2
-                draw_text(cells, text, middle, row * self.cell + self.cell // 2 + style.size // 2 - 1, style, "center")
+                cells.text(text, middle, row * self.cell + self.cell // 2 + style.size // 2 - 1, style, "center")
 
 
 @dataclass(frozen=True)
@@ -139,30 +139,29 @@ class Equation:
         parts = (word for part in self.parts for word in ((part,) if isinstance(part, str) else part.words))
         return (self.name, *self.lines, *parts)
 
-    def draw(self) -> Picture:
+    def draw(self) -> Canvas:
         style = Style(18)
         pieces = [_sign(part, style) if isinstance(part, str) else _part(part) for part in self.parts]
-        height = max(piece.shape[0] for piece, _ in pieces)
         middle = max(centre for _, centre in pieces)
-        height = max(height, *(piece.shape[0] + middle - centre for piece, centre in pieces))
-        page = np.full((height, sum(piece.shape[1] + 10 for piece, _ in pieces) - 10, 3), 255, np.uint8)
+        height = max(piece.height + middle - centre for piece, centre in pieces)
+        page = Canvas(height, sum(piece.width + 10 for piece, _ in pieces) - 10)
         x = 0
         for piece, centre in pieces:
-            page[middle - centre : middle - centre + piece.shape[0], x : x + piece.shape[1]] = piece
-            x += piece.shape[1] + 10
-        return captioned(page, self.name, self.lines, max(page.shape[1], 180))
+            page.place(piece, x, middle - centre)
+            x += piece.width + 10
+        return captioned(page, self.name, self.lines, max(page.width, 180))
 
 
-def _part(grid: Grid) -> tuple[Picture, int]:
+def _part(grid: Grid) -> tuple[Canvas, int]:
     """A grid with its caption, and where its cells' middle is."""
     cells = grid.draw_cells()
-    width = max(cells.shape[1], min(text_width(grid.name, BODY), 200))
-    return captioned(cells, grid.name, grid.lines, width), cells.shape[0] // 2
+    width = max(cells.width, min(text_width(grid.name, BODY), 200))
+    return captioned(cells, grid.name, grid.lines, width), cells.height // 2
 
 
-def _sign(text: str, style: Style) -> tuple[Picture, int]:
-    picture = np.full((26, text_width(text, style) + 2, 3), 255, np.uint8)
-    draw_text(picture, text, 1, 19, style)
+def _sign(text: str, style: Style) -> tuple[Canvas, int]:
+    picture = Canvas(26, text_width(text, style) + 2)
+    picture.text(text, 1, 19, style)
     return picture, 13
 
 
@@ -190,20 +189,20 @@ class Bars:
     def words(self) -> tuple[str, ...]:
         return (self.name, *self.lines, *(word for row in self.rows for word in (row.label, row.text)))
 
-    def draw(self) -> Picture:
+    def draw(self) -> Canvas:
         width = width_of(self.across)
-        page = np.full((_BAR_ROW * len(self.rows) + 4, width, 3), 255, np.uint8)
+        page = Canvas(_BAR_ROW * len(self.rows) + 4, width)
         left = min(max(text_width(row.label, SMALL) for row in self.rows) + 14, round(0.5 * width))
         room = width - left - max(text_width(row.text, SMALL) for row in self.rows) - 10
         top = self.top if self.top is not None else max(max(row.value for row in self.rows), 1e-12)
         for index, row in enumerate(self.rows):
             y = index * _BAR_ROW
-            draw_text(page, fit(row.label, left - 10, SMALL), 0, y + 17, SMALL.with_color(INK))
+            page.text(fit(row.label, left - 10, SMALL), 0, y + 17, SMALL.with_color(INK))
             length = round(room * min(max(row.value / top, 0.0), 1.0))
-            cv2.rectangle(page, (left, y + 6), (left + room, y + 18), (240, 242, 244), -1)
+            page.fill(left, y + 6, room + 1, 13, (240, 242, 244))
             if length:
-                cv2.rectangle(page, (left, y + 6), (left + length, y + 18), row.color, -1)
-            draw_text(page, row.text, left + room + 8, y + 17, SMALL.with_color(INK))
+                page.fill(left, y + 6, length + 1, 13, row.color)
+            page.text(row.text, left + room + 8, y + 17, SMALL.with_color(INK))
         return captioned(page, self.name, self.lines, width)
 
 
@@ -221,7 +220,7 @@ class Table:
     def words(self) -> tuple[str, ...]:
         return (self.name, *self.lines, *(cell for row in self.rows for cell in row))
 
-    def draw(self) -> Picture:
+    def draw(self) -> Canvas:
         columns = [[row[at] for row in self.rows] for at in range(len(self.rows[0]))]
         wide = [max(text_width(cell, BODY) for cell in column) for column in columns]
         gap = 26
@@ -229,9 +228,9 @@ class Table:
         width = max(natural, self.width or 0)
         if self.width and len(wide) > 1:
             gap = min(gap + (width - natural) // (len(wide) - 1), 60)
-        page = np.full((_TABLE_ROW * len(self.rows) + 8, width, 3), 255, np.uint8)
+        page = Canvas(_TABLE_ROW * len(self.rows) + 8, width)
         right = sum(wide) + gap * (len(wide) - 1)
-        cv2.line(page, (0, _TABLE_ROW - 2), (right - 1, _TABLE_ROW - 2), RULE, 1)
+        page.line((0, _TABLE_ROW - 2), (right - 1, _TABLE_ROW - 2), RULE)
         colors = {(row, column): color for row, column, color in self.colors}
         for index, row in enumerate(self.rows):
             x, baseline = 0, index * _TABLE_ROW + 15 + (3 if index else 0)
@@ -240,7 +239,7 @@ class Table:
                 if (index, column) in colors:
                     style = Style(14, 600, colors[index, column])
                 end = x + wide[column] if column else x
-                draw_text(page, cell, end, baseline, style, "right" if column else "left")
+                page.text(cell, end, baseline, style, "right" if column else "left")
                 x += wide[column] + gap
         return captioned(page, self.name, self.lines, width)
 
@@ -256,35 +255,35 @@ class Words:
     def words(self) -> tuple[str, ...]:
         return tuple(self.paragraphs)
 
-    def draw(self) -> Picture:
+    def draw(self) -> Canvas:
         width = width_of(self.across)
         style = BODY
         blocks = [wrap(paragraph, width, style) for paragraph in self.paragraphs]
-        page = np.full((sum(21 * len(block) + 9 for block in blocks) + 4, width, 3), 255, np.uint8)
+        page = Canvas(sum(21 * len(block) + 9 for block in blocks) + 4, width)
         y = 14
         for block in blocks:
             for line in block:
-                draw_text(page, line, 0, y, style)
+                page.text(line, 0, y, style)
                 y += 21
             y += 9
         return page
 
 
-def captioned(picture: Picture, name: str, lines: Sequence[str], width: int) -> Picture:
+def captioned(picture: Canvas, name: str, lines: Sequence[str], width: int) -> Canvas:
     """The picture with its name and small lines below it, on a page of that width."""
-    width = max(width, picture.shape[1])
+    width = max(width, picture.width)
     names = wrap(name, width, BODY)
     small = [part for line in lines for part in wrap(line, width, TINY)]
     below = (8 + 18 * len(names) if names else 4) + _TINY_LINE * len(small)
-    page = np.full((picture.shape[0] + below, width, 3), 255, np.uint8)
-    page[: picture.shape[0], : picture.shape[1]] = picture
-    y = picture.shape[0] + 19
+    page = Canvas(picture.height + below, width)
+    page.place(picture, 0, 0)
+    y = picture.height + 19
     for line in names:
-        draw_text(page, line, 0, y, BODY)
+        page.text(line, 0, y, BODY)
         y += 18
     y -= 3 if names else 4
     for line in small:
-        draw_text(page, line, 0, y, TINY)
+        page.text(line, 0, y, TINY)
         y += _TINY_LINE
     return page
 

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import cv2
-import numpy as np
-
-from viztool.render.colormaps import Picture, color_bar
-from viztool.render.text import BODY, GREY, INK, RULE, SMALL, TINY, Color, draw_text, fit
+from viztool.render.canvas import Canvas, Size
+from viztool.render.colormaps import Map, Picture, color_bar, colorize, overlay
+from viztool.render.scaling import scaled
+from viztool.render.text import BODY, GREY, INK, RULE, SMALL, TINY, Color, fit
 
 WIDTH = 1340
 MARGIN = 40
@@ -19,20 +18,20 @@ _BAR_HEIGHT = 9
 _TRACK = (238, 240, 242)
 
 
-def blank_page(height: int) -> Picture:
+def blank_page(height: int) -> Canvas:
     """A white strip as wide as every sheet."""
-    return np.full((height, WIDTH, 3), 255, np.uint8)
+    return Canvas(height, WIDTH)
 
 
-def draw_lines(page: Picture, lines: Sequence[str], x: int, y: int) -> int:
+def draw_lines(page: Canvas, lines: Sequence[str], x: int, y: int) -> int:
     """Write small lines below one another; returns where the next would stand."""
     for line in lines:
-        draw_text(page, line, x, y, SMALL)
+        page.text(line, x, y, SMALL)
         y += LINE
     return y
 
 
-def draw_predictions(page: Picture, predictions: Sequence[tuple[str, float]], x: int, y: int, room: int) -> int:
+def draw_predictions(page: Canvas, predictions: Sequence[tuple[str, float]], x: int, y: int, room: int) -> int:
     """A name, a bar and a percentage for each class, the first in ink; returns where the next would stand."""
     for rank, (name, probability) in enumerate(predictions):
         _draw_prediction(page, name, probability, x, y, room, GREY if rank else INK)
@@ -41,7 +40,7 @@ def draw_predictions(page: Picture, predictions: Sequence[tuple[str, float]], x:
 
 
 def draw_bar(
-    page: Picture,
+    page: Canvas,
     x: int,
     y: int,
     width: int,
@@ -52,30 +51,54 @@ def draw_bar(
     heat: bool = False,
 ) -> None:
     """The colour scale, and what stands under its left end, its middle and its right end."""
-    bar = color_bar(width, _BAR_HEIGHT, signed=signed, overlaid=overlaid, heat=heat)
-    page[y : y + _BAR_HEIGHT, x : x + width] = bar
-    cv2.rectangle(page, (x, y), (x + width - 1, y + _BAR_HEIGHT - 1), RULE, 1)
+
+    def draw(size: Size) -> Picture:
+        return color_bar(size[1], size[0], signed=signed, overlaid=overlaid, heat=heat)
+
+    page.image(x, y, (_BAR_HEIGHT, width), draw, (_BAR_HEIGHT, width))
+    page.frame(x, y, width, _BAR_HEIGHT, RULE)
     low, middle, high = ticks
     below = y + _BAR_HEIGHT + 15
-    draw_text(page, low, x, below, TINY)
-    draw_text(page, middle, x + width // 2, below, TINY, "center")
-    draw_text(page, high, x + width, below, TINY, "right")
+    page.text(low, x, below, TINY)
+    page.text(middle, x + width // 2, below, TINY, "center")
+    page.text(high, x + width, below, TINY, "right")
 
 
-def draw_footer(footer: str) -> Picture:
+def draw_cells(page: Canvas, x: int, y: int, size: Size, values: Map, limit: float, *, heat: bool = False) -> None:
+    """A map (h, w) in its own cells; where it has more of them than there are pixels, areas are averaged."""
+
+    def draw(size: Size) -> Picture:
+        return colorize(scaled(values, size), limit, heat=heat)
+
+    own = min(int(values.shape[0]), size[0]), min(int(values.shape[1]), size[1])
+    page.image(x, y, size, draw, own)
+
+
+def draw_over(
+    page: Canvas, x: int, y: int, size: Size, values: Map, limit: float, view: Picture, *, heat: bool = False
+) -> None:
+    """A map (h, w) over what the network was given."""
+
+    def draw(size: Size) -> Picture:
+        return overlay(values, limit, scaled(view, size, smooth=True), heat=heat)
+
+    page.image(x, y, size, draw, (int(view.shape[0]), int(view.shape[1])), smooth=True)
+
+
+def draw_footer(footer: str) -> Canvas:
     """The strip at the foot of a sheet."""
     page = blank_page(46)
-    cv2.line(page, (MARGIN, 0), (WIDTH - MARGIN - 1, 0), RULE, 1)
-    draw_text(page, fit(footer, WIDTH - 2 * MARGIN, TINY), MARGIN, 24, TINY)
+    page.line((MARGIN, 0), (WIDTH - MARGIN - 1, 0), RULE)
+    page.text(fit(footer, WIDTH - 2 * MARGIN, TINY), MARGIN, 24, TINY)
     return page
 
 
-def _draw_prediction(page: Picture, name: str, probability: float, x: int, y: int, room: int, color: Color) -> None:
+def _draw_prediction(page: Canvas, name: str, probability: float, x: int, y: int, room: int, color: Color) -> None:
     number, label = 62, min(220, room // 2)
-    draw_text(page, fit(name, label - 12, BODY), x, y, BODY.with_color(color))
+    page.text(fit(name, label - 12, BODY), x, y, BODY.with_color(color))
     left, right = x + label, x + room - number
-    cv2.rectangle(page, (left, y - 9), (right, y - 2), _TRACK, -1)
+    page.fill(left, y - 9, right - left + 1, 8, _TRACK)
     if probability > 0:
         filled = max(1, round((right - left) * min(probability, 1.0)))
-        cv2.rectangle(page, (left, y - 9), (left + filled, y - 2), color, -1)
-    draw_text(page, f"{probability:.1%}", x + room, y, BODY.with_color(color), "right")
+        page.fill(left, y - 9, filled + 1, 8, color)
+    page.text(f"{probability:.1%}", x + room, y, BODY.with_color(color), "right")

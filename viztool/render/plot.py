@@ -7,14 +7,13 @@ from dataclasses import dataclass
 from math import ceil, floor, log10
 from typing import Any
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
-from viztool.render.colormaps import Picture
+from viztool.render.canvas import Canvas
 from viztool.render.curves import BLUE, CHANCE, ORANGE
 from viztool.render.panels import captioned, number, width_of
-from viztool.render.text import INK, RULE, SMALL, TINY, Color, draw_text, text_width
+from viztool.render.text import INK, RULE, SMALL, TINY, Color, text_width
 
 Values = npt.NDArray[np.floating[Any]]
 
@@ -23,7 +22,6 @@ VIOLET: Color = (122, 72, 160)
 PALETTE: tuple[Color, ...] = (BLUE, ORANGE, GREEN, VIOLET, (178, 34, 52), (70, 78, 86))
 
 _LEFT = 48  # room for the numbers of the vertical scale
-_SHIFT = 4  # bits behind the point, of the coordinates of smooth lines
 _GRID = (240, 242, 244)
 
 
@@ -66,15 +64,15 @@ class Plot:
     def words(self) -> tuple[str, ...]:
         return (self.name, self.x_axis, *self.lines, *(curve.label for curve in self.curves))
 
-    def draw(self) -> Picture:
+    def draw(self) -> Canvas:
         width = width_of(self.across)
         keys = self._keys(width)
         top = 18 * len(keys) + 6
-        page = np.full((top + self.height + 34, width, 3), 255, np.uint8)
+        page = Canvas(top + self.height + 34, width)
         for row, line in enumerate(keys):
             x = _LEFT
             for curve in line:
-                draw_text(page, curve.label, x, 13 + 18 * row, SMALL.with_color(curve.color))
+                page.text(curve.label, x, 13 + 18 * row, SMALL.with_color(curve.color))
                 x += text_width(curve.label, SMALL) + 14
         self._draw_inside(page, _LEFT, top, width - _LEFT - 10)
         return captioned(page, self.name, self.lines, width)
@@ -93,7 +91,7 @@ class Plot:
             used += wide
         return rows if rows[0] else []
 
-    def _draw_inside(self, page: Picture, x: int, y: int, width: int) -> None:
+    def _draw_inside(self, page: Canvas, x: int, y: int, width: int) -> None:
         x_low, x_high = self.x_range or _span([curve.x for curve in self.curves], from_zero=False)
         y_low, y_high = self._y_span()
 
@@ -106,30 +104,29 @@ class Plot:
 
         for tick in _log_ticks(y_low, y_high) if self.log else _ticks(y_low, y_high, 4):
             level = round(float(down(np.array([10.0**tick if self.log else tick]))[0]))
-            cv2.line(page, (x, level), (x + width - 1, level), RULE if tick == 0 and not self.log else _GRID, 1)
+            page.line((x, level), (x + width - 1, level), RULE if tick == 0 and not self.log else _GRID)
             text = f"1e{tick:g}".replace("-", "−") if self.log else number(tick, "g")
-            draw_text(page, text, x - 7, level + 4, TINY, "right")
-        cv2.line(page, (x, y + self.height - 1), (x + width - 1, y + self.height - 1), RULE, 1)
+            page.text(text, x - 7, level + 4, TINY, "right")
+        page.line((x, y + self.height - 1), (x + width - 1, y + self.height - 1), RULE)
         ticks = self.x_ticks if self.x_ticks is not None else _ticks(x_low, x_high, 4)
         for tick in ticks:
             at = round(float(across(np.array([tick]))[0]))
-            cv2.line(page, (at, y + self.height - 1), (at, y + self.height + 3), RULE, 1)
-            draw_text(page, number(tick, "g"), at, y + self.height + 17, TINY, "center")
-        draw_text(page, self.x_axis, x + width // 2, y + self.height + 32, TINY, "center")
+            page.line((at, y + self.height - 1), (at, y + self.height + 3), RULE)
+            page.text(number(tick, "g"), at, y + self.height + 17, TINY, "center")
+        page.text(self.x_axis, x + width // 2, y + self.height + 32, TINY, "center")
         for curve in self.curves:
             if curve.spread is not None:
                 upper = _points(across(curve.x), down(curve.y + curve.spread))
                 lower = _points(across(curve.x), down(curve.y - curve.spread))
-                _tint(page, np.concatenate([upper, lower[::-1]]), curve.color)
+                page.area(np.concatenate([upper, lower[::-1]]), curve.color)
         for curve in self.curves:
             xs, ys = (_stairs(curve.x, curve.y)) if curve.steps else (curve.x, curve.y)
             way = _points(across(xs), down(ys))
             if curve.line:
-                thickness = 1 if curve.color == CHANCE else 2
-                cv2.polylines(page, [way], False, curve.color, thickness, cv2.LINE_AA, _SHIFT)
+                page.curve(way, curve.color, 1 if curve.color == CHANCE else 2)
             if curve.dots:
                 for point in way:
-                    cv2.circle(page, (int(point[0]), int(point[1])), 3 << _SHIFT, curve.color, -1, cv2.LINE_AA, _SHIFT)
+                    page.disc(float(point[0]), float(point[1]), 3, curve.color)
 
     def _y_span(self) -> tuple[float, float]:
         if self.y_range is not None:
@@ -176,18 +173,8 @@ def _stairs(x: Values, y: Values) -> tuple[Values, Values]:
     return np.repeat(x, 2)[1:], np.repeat(y, 2)[:-1]
 
 
-def _points(across: Values, down: Values) -> npt.NDArray[np.int32]:
-    rounded: npt.NDArray[np.int32] = np.rint(np.stack([across, down], 1) * 2**_SHIFT).astype(np.int32)
-    return rounded
-
-
-def _tint(page: Picture, outline: npt.NDArray[np.int32], color: Color) -> None:
-    """Colour what lies inside, as glass would: bands that overlap both stay visible."""
-    mask = np.zeros(page.shape[:2], np.uint8)
-    cv2.fillPoly(mask, [outline], 255, cv2.LINE_AA, _SHIFT)
-    share = 0.2 * mask[..., None].astype(np.float32) / 255
-    glass = 1 - share * (1 - np.array(color, np.float32) / 255)
-    page[:] = np.rint(page * glass).astype(np.uint8)
+def _points(across: Values, down: Values) -> Values:
+    return np.stack([across, down], 1)
 
 
 __all__ = ["BLUE", "CHANCE", "GREEN", "INK", "ORANGE", "PALETTE", "VIOLET", "Curve", "Plot"]

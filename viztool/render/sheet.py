@@ -6,13 +6,13 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-import cv2
 import numpy as np
 
+from viztool.render.canvas import Canvas, Size, stack
 from viztool.render.colormaps import Picture
 from viztool.render.parts import LINE, MARGIN, WIDTH, blank_page, draw_bar, draw_footer, draw_lines, draw_predictions
 from viztool.render.scaling import scaled
-from viztool.render.text import HEADING, RULE, SMALL, TINY, TITLE, draw_text, fit, text_width, wrap
+from viztool.render.text import HEADING, RULE, SMALL, TINY, TITLE, fit, text_width, wrap
 from viztool.render.tiles import Tile, draw_tile
 
 _LEGEND = 252  # the column of words at the left of each band
@@ -60,22 +60,21 @@ class Sheet:
     under: Picture | None = None
 
 
-def contact_sheet(sheet: Sheet) -> Picture:
-    """Draw the sheet: uint8 (H, 1340, 3) RGB, as high as it needs to be."""
+def contact_sheet(sheet: Sheet) -> Canvas:
+    """Draw the sheet, as high as it needs to be."""
     bands = [_draw_band(band, sheet.aspect, sheet.under) for band in sheet.bands]
-    return np.concatenate([_draw_header(sheet.header), *bands, draw_footer(sheet.footer)])
+    return stack([_draw_header(sheet.header), *bands, draw_footer(sheet.footer)])
 
 
-def _draw_header(header: Header) -> Picture:
+def _draw_header(header: Header) -> Canvas:
     photo = _draw_photo(header.photo, header.seen)
-    height, width = photo.shape[:2]
     notes_x = WIDTH - MARGIN - _NOTES
-    x = MARGIN + width + 32
+    x = MARGIN + photo.width + 32
     room = min(notes_x - 44 - x, _WORDS)
     page = blank_page(MARGIN + _PHOTO[0] + 30)
-    page[MARGIN : MARGIN + height, MARGIN : MARGIN + width] = photo
+    page.place(photo, MARGIN, MARGIN)
 
-    draw_text(page, fit(header.title, room, TITLE), x, MARGIN + 22, TITLE)
+    page.text(fit(header.title, room, TITLE), x, MARGIN + 22, TITLE)
     y = draw_lines(page, wrap(header.subtitle, room, SMALL), x, MARGIN + 47) + 14
     y = draw_predictions(page, header.predictions, x, y, room)
     draw_lines(page, wrap(header.verdict, room, SMALL), x, y)
@@ -86,20 +85,28 @@ def _draw_header(header: Header) -> Picture:
     return page
 
 
-def _draw_photo(photo: Picture, seen: tuple[float, float, float, float] | None) -> Picture:
+def _draw_photo(photo: Picture, seen: tuple[float, float, float, float] | None) -> Canvas:
     """The photo, fitted into its place, with what lies outside the network's view faded."""
     h, w = photo.shape[:2]
     scale = min(_PHOTO[0] / h, _PHOTO[1] / w)
-    small = scaled(photo, (max(1, round(h * scale)), max(1, round(w * scale))))
-    if seen is None:
-        return small
-    top, left, bottom, right = (round(side * scale) for side in seen)
-    faded: Picture = 255 - (255 - small) // np.uint8(3)
-    faded[max(top, 0) : bottom, max(left, 0) : right] = small[max(top, 0) : bottom, max(left, 0) : right]
-    return faded
+    size = max(1, round(h * scale)), max(1, round(w * scale))
+
+    def draw(at: Size) -> Picture:
+        small = scaled(photo, at)
+        if seen is None:
+            return small
+        zoom = scale * at[0] / size[0]
+        top, left, bottom, right = (round(side * zoom) for side in seen)
+        faded: Picture = 255 - (255 - small) // np.uint8(3)
+        faded[max(top, 0) : bottom, max(left, 0) : right] = small[max(top, 0) : bottom, max(left, 0) : right]
+        return faded
+
+    canvas = Canvas(*size)
+    canvas.image(0, 0, size, draw, (int(h), int(w)), smooth=True)
+    return canvas
 
 
-def _draw_band(band: Band, aspect: float, under: Picture | None) -> Picture:
+def _draw_band(band: Band, aspect: float, under: Picture | None) -> Canvas:
     many = len(band.tiles) > _MANY
     side, gap, caption = (_SIDE // 2, 8, 15) if many else (_SIDE, 16, 19)
     size = _tile_size(side, aspect)
@@ -109,7 +116,7 @@ def _draw_band(band: Band, aspect: float, under: Picture | None) -> Picture:
     rows = -(-len(band.tiles) // columns)
     row_height = size[0] + caption + gap // 2
     page = blank_page(24 + max(rows * row_height, _legend_height(band)) + 14)
-    cv2.line(page, (MARGIN, 0), (WIDTH - MARGIN - 1, 0), RULE, 1)
+    page.line((MARGIN, 0), (WIDTH - MARGIN - 1, 0), RULE)
 
     _draw_legend(page, band, overlaid=under is not None)
     # Beside every label or none: a score that only some tiles show would seem to be missing from the others.
@@ -117,8 +124,8 @@ def _draw_band(band: Band, aspect: float, under: Picture | None) -> Picture:
     for index, tile in enumerate(band.tiles):
         y = 24 + index // columns * row_height
         x = left + index % columns * (size[1] + gap)
-        page[y : y + size[0], x : x + size[1]] = draw_tile(tile, size, under)
-        draw_text(page, _caption(tile) if scores else tile.label, x, y + size[0] + caption - 5, TINY)
+        page.place(draw_tile(tile, size, under), x, y)
+        page.text(_caption(tile) if scores else tile.label, x, y + size[0] + caption - 5, TINY)
     return page
 
 
@@ -140,11 +147,11 @@ def _caption(tile: Tile) -> str:
     return f"{tile.label}  {tile.score}" if tile.score else tile.label
 
 
-def _draw_legend(page: Picture, band: Band, *, overlaid: bool) -> None:
+def _draw_legend(page: Canvas, band: Band, *, overlaid: bool) -> None:
     room = _LEGEND - 24
     y = 38
     for line in _name_lines(band.name, room):
-        draw_text(page, line, MARGIN, y, HEADING)
+        page.text(line, MARGIN, y, HEADING)
         y += 22
     y = draw_lines(page, [fit(line, room, SMALL) for line in band.lines], MARGIN, y) + 2
     draw_bar(page, MARGIN, y, _BAR, signed=band.signed, overlaid=overlaid, ticks=band.bar)

@@ -5,14 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import cv2
-import numpy as np
-
+from viztool.render.canvas import Canvas, stack
 from viztool.render.colormaps import Picture
 from viztool.render.heading import draw_heading
 from viztool.render.parts import MARGIN, WIDTH, blank_page, draw_footer
-from viztool.render.scaling import scaled
-from viztool.render.text import BODY, HEADING, RULE, SMALL, TINY, draw_text, fit
+from viztool.render.text import BODY, HEADING, RULE, SMALL, TINY, fit
 
 _COLUMNS = 8
 _GAP = 14
@@ -49,9 +46,9 @@ class StripSheet:
     footer: str
 
 
-def strip_sheet(sheet: StripSheet) -> Picture:
-    """Draw the sheet: uint8 (H, 1340, 3) RGB."""
-    return np.concatenate(
+def strip_sheet(sheet: StripSheet) -> Canvas:
+    """Draw the sheet."""
+    return stack(
         [
             draw_heading(sheet.title, sheet.subtitle, sheet.notes),
             *map(_draw_strip, sheet.strips),
@@ -60,20 +57,20 @@ def strip_sheet(sheet: StripSheet) -> Picture:
     )
 
 
-def _draw_strip(strip: Strip) -> Picture:
+def _draw_strip(strip: Strip) -> Canvas:
     h, w = strip.tiles[0].picture.shape[:2]
     scale = _SIDE / max(h, w)
     size = max(1, round(h * scale)), max(1, round(w * scale))
     rows = -(-len(strip.tiles) // _COLUMNS)
     page = blank_page(64 + rows * (size[0] + _CAPTION) + 6)
-    cv2.line(page, (MARGIN, 0), (WIDTH - MARGIN - 1, 0), RULE, 1)
-    draw_text(page, fit(strip.title, WIDTH - 2 * MARGIN, HEADING), MARGIN, 32, HEADING)
-    draw_text(page, fit(strip.subtitle, WIDTH - 2 * MARGIN, SMALL), MARGIN, 52, SMALL)
+    page.line((MARGIN, 0), (WIDTH - MARGIN - 1, 0), RULE)
+    page.text(fit(strip.title, WIDTH - 2 * MARGIN, HEADING), MARGIN, 32, HEADING)
+    page.text(fit(strip.subtitle, WIDTH - 2 * MARGIN, SMALL), MARGIN, 52, SMALL)
     for index, tile in enumerate(strip.tiles):
         y = 66 + index // _COLUMNS * (size[0] + _CAPTION)
         x = MARGIN + index % _COLUMNS * (_SIDE + _GAP)
-        page[y : y + size[0], x : x + size[1]] = scaled(tile.picture, size, smooth=True)
-        cv2.rectangle(page, (x, y), (x + size[1] - 1, y + size[0] - 1), RULE, 1)
-        draw_text(page, fit(tile.name, _SIDE, BODY), x, y + size[0] + 19, BODY)
-        draw_text(page, fit(tile.line, _SIDE, TINY), x, y + size[0] + 35, TINY)
+        page.picture(x, y, tile.picture, size, smooth=True)
+        page.frame(x, y, size[1], size[0], RULE)
+        page.text(fit(tile.name, _SIDE, BODY), x, y + size[0] + 19, BODY)
+        page.text(fit(tile.line, _SIDE, TINY), x, y + size[0] + 35, TINY)
     return page

@@ -6,11 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-import cv2
-import numpy as np
-
-from viztool.render.colormaps import Picture
-from viztool.render.text import BODY, GREY, RULE, SMALL, TINY, TITLE, draw_text, fit, text_width
+from viztool.render.canvas import Canvas
+from viztool.render.text import BODY, GREY, RULE, SMALL, TINY, TITLE, fit, text_width
 
 _MARGIN = 40
 _ROW = 22
@@ -31,35 +28,35 @@ class Column:
     shares: Sequence[float] = ()
 
 
-def draw_table(title: str, subtitle: str, columns: Sequence[Column], indents: Sequence[int]) -> Picture:
-    """The table: uint8 (H, W, 3) RGB, as large as it needs to be. indents: how deep each row's first cell stands."""
+def draw_table(title: str, subtitle: str, columns: Sequence[Column], indents: Sequence[int]) -> Canvas:
+    """The table, as large as it needs to be. indents: how deep each row's first cell stands."""
     deepest = [_INDENT * max(indents, default=0)] + [0] * (len(columns) - 1)
     widths = [_width(column) + indent for column, indent in zip(columns, deepest, strict=True)]
     width = max(sum(widths) + _GAP * (len(columns) - 1), text_width(title, TITLE)) + 2 * _MARGIN
-    page = np.full((_MARGIN + 86 + _ROW * len(indents) + _MARGIN, width, 3), 255, np.uint8)
-    draw_text(page, title, _MARGIN, _MARGIN + 22, TITLE)
-    draw_text(page, fit(subtitle, width - 2 * _MARGIN, SMALL), _MARGIN, _MARGIN + 46, SMALL)
+    page = Canvas(_MARGIN + 86 + _ROW * len(indents) + _MARGIN, width)
+    page.text(title, _MARGIN, _MARGIN + 22, TITLE)
+    page.text(fit(subtitle, width - 2 * _MARGIN, SMALL), _MARGIN, _MARGIN + 46, SMALL)
 
     top = _MARGIN + 78
     x = _MARGIN
     for index, (column, column_width) in enumerate(zip(columns, widths, strict=True)):
         _draw_column(page, column, x, top, column_width, indents if index == 0 else [0] * len(indents))
         x += column_width + _GAP
-    cv2.line(page, (_MARGIN, top + 8), (width - _MARGIN - 1, top + 8), RULE, 1)
+    page.line((_MARGIN, top + 8), (width - _MARGIN - 1, top + 8), RULE)
     return page
 
 
-def _draw_column(page: Picture, column: Column, x: int, top: int, width: int, indents: Sequence[int]) -> None:
+def _draw_column(page: Canvas, column: Column, x: int, top: int, width: int, indents: Sequence[int]) -> None:
     end = x + width if column.align == "right" else x
-    draw_text(page, column.heading, end, top, TINY, column.align)
+    page.text(column.heading, end, top, TINY, column.align)
     for row, cell in enumerate(column.cells):
         baseline = top + _ROW * (row + 1) + 6
         if column.shares and column.shares[row] > 0:
             length = max(1, round(_BAR * column.shares[row]))
-            page[baseline - 10 : baseline + 3, x : x + length] = _BAR_COLOR
+            page.fill(x, baseline - 10, length, 13, _BAR_COLOR)
         style = BODY if indents[row] == 0 else BODY.with_color(GREY)
         shift = _INDENT * indents[row]
-        draw_text(page, fit(cell, width - shift, style), end + shift, baseline, style, column.align)
+        page.text(fit(cell, width - shift, style), end + shift, baseline, style, column.align)
 
 
 def _width(column: Column) -> int:

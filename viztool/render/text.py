@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cache
-from typing import Any, Literal
+from typing import Any
 
 import cv2
 
@@ -49,15 +49,8 @@ def text_width(text: str, style: Style) -> int:
     return int(cv2.getTextSize((1, 1), text, (0, 0), _font(), style.size, style.weight)[2]) if text else 0
 
 
-def draw_text(
-    canvas: Picture, text: str, x: int, baseline: int, style: Style, align: Literal["left", "center", "right"] = "left"
-) -> None:
-    """Write on the canvas, in place; x is the text's left end, centre or right end."""
-    if not text:
-        return
-    if align != "left":
-        width = text_width(text, style)
-        x -= width if align == "right" else width // 2
+def draw_text(canvas: Picture, text: str, x: int, baseline: int, style: Style) -> None:
+    """Write on pixels, in place; x is the text's left end."""
     cv2.putText(canvas, text, (x, baseline), style.color, _font(), style.size, style.weight)
 
 

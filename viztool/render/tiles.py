@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import cv2
-import numpy as np
-
-from viztool.render.colormaps import Map, Picture, colorize, overlay
+from viztool.render.canvas import Canvas, Size
+from viztool.render.colormaps import Map, Picture, overlay
+from viztool.render.parts import draw_cells
 from viztool.render.scaling import scaled
-from viztool.render.text import GREY, RULE, SMALL, draw_text
+from viztool.render.text import GREY, RULE, SMALL
 
 _BLANK = (246, 247, 248)
 
@@ -28,17 +27,19 @@ class Tile:
     mark: str | None = None
 
 
-def draw_tile(tile: Tile, size: tuple[int, int], photo: Picture | None = None) -> Picture:
+def draw_tile(tile: Tile, size: Size, photo: Picture | None = None) -> Canvas:
     """The tile at this (height, width), with a hairline round it; over the photo, if one is given."""
     h, w = size
+    canvas = Canvas(h, w)
     if tile.mark is not None:
-        picture = np.full((h, w, 3), _BLANK, np.uint8)
-        cv2.line(picture, (0, h - 1), (w - 1, 0), RULE, 1, cv2.LINE_AA)
+        canvas.fill(0, 0, w, h, _BLANK)
+        canvas.line((0, h - 1), (w - 1, 0), RULE, smooth=True)
         if w >= 80:
-            draw_text(picture, tile.mark, w // 2, h // 2 + 5, SMALL.with_color(GREY), "center")
+            canvas.text(tile.mark, w // 2, h // 2 + 5, SMALL.with_color(GREY), "center")
     elif photo is not None:
-        picture = overlay(tile.values, tile.limit, scaled(photo, size))
+        own = (int(photo.shape[0]), int(photo.shape[1]))
+        canvas.image(0, 0, size, lambda at: overlay(tile.values, tile.limit, scaled(photo, at)), own, smooth=True)
     else:
-        picture = colorize(scaled(tile.values, size), tile.limit)
-    cv2.rectangle(picture, (0, 0), (w - 1, h - 1), RULE, 1)
-    return picture
+        draw_cells(canvas, 0, 0, size, tile.values, tile.limit)
+    canvas.frame(0, 0, w, h, RULE)
+    return canvas
