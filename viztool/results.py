@@ -12,16 +12,19 @@ import numpy as np
 import numpy.typing as npt
 
 from viztool.images import atomic_write, png_bytes, write_image
-from viztool.render.canvas import Canvas
+from viztool.render.canvas import Canvas, canvas_of
 from viztool.render.raster import raster
 
 
 class Result(ABC):
     """A picture with the numbers that say whether to believe it. In a notebook it shows itself."""
 
-    @abstractmethod
     def drawing(self) -> Canvas:
-        """The result, drawn: words as words, pictures as pictures, curves as curves."""
+        """The result, drawn: words as words, pictures as pictures, curves as curves.
+
+        A kind of result has this, or a `picture` of its own.
+        """
+        return canvas_of(self.picture())
 
     def picture(self) -> npt.NDArray[np.uint8]:
         """The drawing in pixels: uint8 (H, W, 3) RGB."""

@@ -19,7 +19,6 @@ from viztool.kernels.pixels import to_pixels
 from viztool.kernels.units import one_layer
 from viztool.models.model import Model, wrap_model
 from viztool.models.preprocess import LUMA, check_photo
-from viztool.render.canvas import Canvas, canvas_of
 from viztool.render.colormaps import Picture
 from viztool.results import Result
 
@@ -44,9 +43,9 @@ class Dream(Result):
     after: float
     settings: Mapping[str, Any]
 
-    def drawing(self) -> Canvas:
-        """The dream itself."""
-        return canvas_of(self.pixels)
+    def picture(self) -> Picture:
+        """The dream itself: uint8 (h, w, 3) RGB."""
+        return self.pixels
 
     @property
     def numbers(self) -> dict[str, Any]:
