@@ -15,6 +15,7 @@ from viztool.hooks.keeper import Keeper, versions_of
 from viztool.hooks.naming import leaf_names, named_layers, unwrap
 from viztool.hooks.select import STAGES, select
 from viztool.hooks.stages import StageTracker, repeated_blocks
+from viztool.hooks.turns import Running, ending_forwards
 from viztool.hooks.watch import watch
 from viztool.tensors.tree import tensors_in
 
@@ -86,7 +87,12 @@ def capture(
     acts = Activations()
     keeper = Keeper(grads, copy, detach, maps, reduce, device, dtype)
     recorder = _Recorder(acts, keeper, _aliases(named, chosen), set(required) if stop else None)
+    forward = Running(root)
     with ExitStack() as stack:
+        stack.enter_context(ending_forwards())
+        stack.enter_context(
+            watch({"": root}, enter=lambda *_: forward.begin(), exit=lambda *_: forward.end(), fails=True)
+        )
         stack.enter_context(watch({"": root}, enter=keeper.note_input))
         if stages:
             picker = _StagePicker(acts, keeper, recorder, named, set(required))

@@ -7,6 +7,8 @@ from contextlib import contextmanager
 
 from torch import nn
 
+from viztool.hooks.turns import changing, surely
+
 
 @contextmanager
 def evaluating(net: nn.Module) -> Iterator[None]:
@@ -14,12 +16,18 @@ def evaluating(net: nn.Module) -> Iterator[None]:
 
     In training mode a look would change batch-norm statistics and draw dropout masks. The flags are
     set one by one: `train()` may be overridden, and some layers may be frozen in another mode.
+    Threads take turns (`viztool.hooks.turns`).
     """
-    modes = [(module, module.training) for module in net.modules()]
-    try:
-        for module, _ in modes:
-            module.training = False
-        yield
-    finally:
-        for module, training in modes:
-            module.training = training
+    with changing(net):
+        modes = [(module, module.training) for module in net.modules()]
+
+        def restore() -> None:
+            for module, training in modes:
+                module.training = training
+
+        try:
+            for module, _ in modes:
+                module.training = False
+            yield
+        finally:
+            surely(restore)

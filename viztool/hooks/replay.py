@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from viztool.errors import LayerError
 from viztool.hooks.naming import named_layers, unwrap
 from viztool.hooks.select import select
+from viztool.hooks.turns import changing, running, surely
 from viztool.hooks.watch import watch
 from viztool.tensors.tree import map_tensors, tensors_in
 
@@ -53,7 +54,7 @@ class Replay:
         self._batch = next((len(tensor) for tensor in tensors_in(self._inputs) if tensor.dim()), 0)
         self._copies = False
         recorder = _Recorder(self._target)
-        with torch.no_grad(), watch(named, enter=recorder.enter, exit=recorder.exit):
+        with torch.no_grad(), running(self._net), watch(named, enter=recorder.enter, exit=recorder.exit):
             self.output = self._net(*self._inputs)
         if recorder.before is None:
             raise LayerError(f"layer {chosen[0]!r} did not run; a replay needs one that does")
@@ -96,7 +97,7 @@ class Replay:
                 recorded if recorded is activations else map_tensors(lambda one: self._repeated(one, times), recorded)
             )
 
-        with _answering(queues, give):
+        with _answering(self._net, queues, give):
             return self._net(*map_tensors(lambda one: self._repeated(one, times), self._inputs))
 
     def _repeated(self, recorded: Tensor, times: int) -> Tensor:
@@ -131,7 +132,7 @@ class _Recorder:
 
 
 @contextmanager
-def _answering(queues: dict[nn.Module, deque[Any]], give: Callable[[Any], Any]) -> Iterator[None]:
+def _answering(net: nn.Module, queues: dict[nn.Module, deque[Any]], give: Callable[[Any], Any]) -> Iterator[None]:
     """Each module gives what is in its queue instead of running, until that is empty."""
     owner = threading.get_ident()
 
@@ -145,17 +146,20 @@ def _answering(queues: dict[nn.Module, deque[Any]], give: Callable[[Any], Any]) 
 
         return instead
 
-    with ExitStack() as stack:
-        for module in queues:
-            # On the instance: another forward that was set there before comes back afterwards.
-            previous = module.__dict__.get("forward")
-            stack.callback(_restore_forward, module, previous)
-            module.__dict__["forward"] = answer(module, module.forward)
-        yield
+    with changing(net):
+        # On the instance: another forward that was set there before comes back afterwards.
+        before = [(module, module.__dict__.get("forward")) for module in queues]
 
+        def restore() -> None:
+            for module, forward in before:
+                if forward is None:
+                    module.__dict__.pop("forward", None)
+                else:
+                    module.__dict__["forward"] = forward
 
-def _restore_forward(module: nn.Module, previous: Callable[..., Any] | None) -> None:
-    if previous is None:
-        del module.__dict__["forward"]
-    else:
-        module.__dict__["forward"] = previous
+        try:
+            for module in queues:
+                module.__dict__["forward"] = answer(module, module.forward)
+            yield
+        finally:
+            surely(restore)

@@ -18,7 +18,9 @@ Exit = Callable[[str, nn.Module, Any], Any]
 
 
 @contextmanager
-def watch(layers: Mapping[str, nn.Module], *, enter: Enter | None = None, exit: Exit | None = None) -> Iterator[None]:
+def watch(
+    layers: Mapping[str, nn.Module], *, enter: Enter | None = None, exit: Exit | None = None, fails: bool = False
+) -> Iterator[None]:
     """Call `enter(name, module, args, kwargs)` before and `exit(name, module, output)` after each layer.
 
     What `exit` returns, unless None, takes the place of the layer's output for the rest of the
@@ -26,6 +28,8 @@ def watch(layers: Mapping[str, nn.Module], *, enter: Enter | None = None, exit: 
     the block count, and only those of a forward: when activation checkpointing runs a layer once more
     inside a backward, that is the same call again. Compiled networks run eagerly inside the block.
     All hooks are gone when it ends, whatever happened.
+
+    fails: also call `exit` after a layer that raised an Exception; the output is then None.
     """
     owner = threading.get_ident()
     with ExitStack() as stack:
@@ -40,7 +44,7 @@ def watch(layers: Mapping[str, nn.Module], *, enter: Enter | None = None, exit: 
                 before = module.register_forward_pre_hook(_pre_hook(name, enter, owner), with_kwargs=True)
                 stack.callback(before.remove)
             if exit is not None:
-                after = module.register_forward_hook(_post_hook(name, exit, owner))
+                after = module.register_forward_hook(_post_hook(name, exit, owner), always_call=fails)
                 stack.callback(after.remove)
         yield
 

@@ -30,8 +30,8 @@ def untouched(net: nn.Module, x: Any) -> Iterator[Any]:
     with ExitStack() as stack:
         stack.enter_context(torch.random.fork_rng(devices=list(places)))
         stack.enter_context(torch.no_grad())
-        stack.enter_context(_same_buffers(net))
         stack.enter_context(evaluating(net))
+        stack.enter_context(_same_buffers(net))
         yield map_tensors(Tensor.clone, x)
 
 

@@ -14,6 +14,7 @@ from viztool.errors import LayerError, ModelError, ViztoolError
 from viztool.hooks.capture import capture
 from viztool.hooks.evaluating import evaluating
 from viztool.hooks.naming import named_layers, unwrap
+from viztool.hooks.turns import running
 from viztool.kernels.objectives import OUTPUT
 from viztool.models.folding import folded, results_in
 from viztool.models.model import Model
@@ -129,7 +130,8 @@ def _private(net: nn.Module) -> nn.Module:
         own = parameter.detach()
         memo[id(parameter)] = nn.Parameter(own.clone() if own.is_inference() else own, requires_grad=False)
     try:
-        return copy.deepcopy(inner, memo)
+        with running(inner):
+            return copy.deepcopy(inner, memo)
     except Exception as error:
         raise ModelError(
             f"{type(inner).__name__} cannot be copied ({next(iter(str(error).splitlines()), type(error).__name__)}): "
