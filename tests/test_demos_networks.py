@@ -1,5 +1,6 @@
 """The demos that look at a network: small ones, of which the answer is known."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -53,6 +54,14 @@ def test_the_network_stays_as_it_was(name, net):
     assert all(torch.equal(before[key], value) for key, value in net.net.state_dict().items())
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_a_network_of_one_channel_and_one_output_is_asked_as_any(name):
+    layers = nn.Conv2d(1, 8, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 1)
+    result = run_demo(name, model=wrapped(*layers))
+    json.dumps(result.numbers, allow_nan=False)
+    assert "nan" not in str(result.numbers)
+
+
 class TestCheckerboard:
     def test_phase_sums_of_known_weights(self):
         row = torch.tensor([0.25, 0.75, 0.75, 0.25])
@@ -91,6 +100,28 @@ def test_counting_by_hand():
     assert conv["connections"] == 4 * 28 * 62 * 62
     assert conv["uses_of_a_weight"] == 62 * 62
     assert dense["uses_of_a_weight"] == 1
+
+
+def test_counting_where_layers_are_shared_and_weights_are_tied():
+    class Twice(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.stem, self.shared = nn.Conv2d(3, 4, 1), nn.Conv2d(4, 4, 3)
+            self.first, self.second = nn.Linear(4, 4, bias=False), nn.Linear(4, 4, bias=False)
+            self.second.weight = self.first.weight
+            self.again = nn.ModuleList([self.shared])
+
+        def forward(self, x):
+            return self.second(self.first(self.shared(self.shared(self.stem(x))).mean((2, 3))))
+
+    numbers = run_demo("counting", model=wrapped(Twice())).numbers
+    assert numbers["parameters"] == 4 * 4 + 4 * 37 + 16
+    assert len(numbers["layers"]) == 4
+    shared = next(layer for layer in numbers["layers"] if layer["type"] == "Conv2d" and layer["parameters"] == 4 * 37)
+    places = 62 * 62 + 60 * 60
+    assert shared["macs"] == 4 * 36 * places
+    assert shared["connections"] == 4 * 37 * places
+    assert shared["uses_of_a_weight"] == places
 
 
 class TestActivations:
@@ -132,6 +163,31 @@ def test_receptive_fields_are_the_theory_and_less():
     assert central_energy(energy, 0.9) == 3
 
 
+def test_the_field_of_a_network_of_one_channel_is_that_of_one_of_three():
+    convs = [nn.Conv2d(1 if at == 0 else 4, 4, 3, padding=1) for at in range(6)]
+    found = run_demo("receptive-field", model=wrapped(*convs)).numbers["layers"]["5"]
+    assert found["theory"] == 13
+    assert 3 <= found["holds_90_percent"] < 13
+
+
+def test_a_network_of_one_channel_gets_the_luma():
+    class First(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv = nn.Conv2d(1, 1, 1)
+
+        def forward(self, x):
+            given.append(x)
+            return self.conv(x).flatten(1)
+
+    given = []
+    green = np.zeros((64, 64, 3), np.uint8)
+    green[..., 1] = 255
+    model = wrapped(First())
+    run_demo("pooling-invariance", green, model=model)
+    assert torch.allclose(given[0], model.preprocess(green), atol=0.02)
+
+
 def test_a_mean_of_all_pixels_does_not_care_how_the_photo_stands():
     square = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
     model = wrapped(nn.Conv2d(3, 8, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten())
@@ -139,6 +195,12 @@ def test_a_mean_of_all_pixels_does_not_care_how_the_photo_stands():
     assert numbers["change_by_shift"][0] == 0
     assert all(stays == 1 for stays in numbers["first_class_stays"])
     assert max(numbers["change_by_angle"]) < 0.1
+
+
+def test_a_demo_without_a_question_to_networks_says_so_before_it_loads_one():
+    result = CliRunner().invoke(main, ["demo", "sobel", "-m", "there/is/none.py:build"])
+    assert result.exit_code == 1
+    assert result.output.startswith("Error: sobel has no question to a network; these have: receptive-field, ")
 
 
 def test_from_the_command_line(tmp_path, monkeypatch):
@@ -149,6 +211,8 @@ def test_from_the_command_line(tmp_path, monkeypatch):
     arguments = ["demo", "counting", "-m", "nets.py:build", "--size", "40", "-o", "c.png"]
     result = CliRunner().invoke(main, arguments)
     assert (result.exit_code, result.output) == (0, "c.png\n")
+    every = CliRunner().invoke(main, ["demo", "--all", "-m", "nets.py:build", "--size", "40", "-o", "all"])
+    assert every.output.splitlines() == [f"all/{name}.png" for name in network_demos()]
     wrong = CliRunner().invoke(main, [*arguments[:5], "4x4x4"])
     assert wrong.exit_code == 2
     assert "'4x4x4' is not a side N, nor a height and a width H,W" in wrong.output

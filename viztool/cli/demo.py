@@ -98,14 +98,18 @@ def _draw(
     # Read when torch is imported: threads that wait without sleeping make many small steps many times slower on a
     # busy machine.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    from viztool.demos import demos, run_demo
-    from viztool.demos.registry import find
+    from viztool.demos import demos, network_demos, run_demo
+    from viztool.demos.registry import find, find_on_network
 
     output, force, npz, verbose = (options.pop(key) for key in ("output", "force", "npz", "verbose"))
     if npz:
         raise click.UsageError("a demo has no raw maps; its numbers come with --json")
     seed = options["seed"]
-    todo = list(demos().values()) if name is None else [find(name)]
+    of_network = options["model"] is not None
+    todo = [find(each) for each in (network_demos() if of_network else demos())] if name is None else [find(name)]
+    if of_network:
+        for one in todo:  # before a network is loaded, which may take long
+            find_on_network(one.name)
     if len(todo) > 1:
         own = {}
     elif "size" in todo[0].options and size is not None:

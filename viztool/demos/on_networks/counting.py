@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
-from math import prod
 from typing import Any
+
+from torch import nn
 
 from viztool.demos.photo import Photo
 from viztool.demos.registry import on_network
 from viztool.demos.story import Story
 from viztool.hooks.naming import named_layers, unwrap
+from viztool.hooks.watch import watch
 from viztool.inspect import layer_table
 from viztool.models.model import Model
 from viztool.render.panels import Bar, Bars, Table, Words
+from viztool.tensors.tree import tensors_in
 
 _MOST = 24
 
@@ -20,19 +24,24 @@ _MOST = 24
 @on_network("counting", "where are its weights?")
 def counting(model: Model, photos: Sequence[Photo], seed: int) -> Story:
     """From the layer table: the layers with weights, and how often each weight is used."""
-    table = layer_table(model)
-    own = {
-        name: sum(each.numel() for each in module.parameters(recurse=False))
-        for name, module in named_layers(unwrap(model)).items()
-    }
+    modules = named_layers(unwrap(model))
+    outputs: Counter[str] = Counter()
+
+    def count(name: str, _module: nn.Module, output: Any) -> None:
+        outputs[name] += sum(tensor.numel() for tensor in tensors_in(output))
+
+    # A layer that is called again puts out more, and maybe of another size: the table has its last output alone.
+    with watch(modules, exit=count):
+        table = layer_table(model)
+    # By what they are: layers may share a parameter.
+    own = {id(each): each.numel() for module in modules.values() for each in module.parameters(recurse=False)}
     story = Story(notes=["Connections: multiply-adds and one for each bias added."])
     layers: list[dict[str, Any]] = []
     for row in table.rows:
         if not row.is_leaf or not row.parameters or row.output_shape is None or not row.macs:
             continue
-        module = named_layers(unwrap(model))[row.name]
-        bias = getattr(module, "bias", None) is not None
-        connections = row.macs + (prod(row.output_shape) if bias else 0)
+        bias = getattr(modules[row.name], "bias", None) is not None
+        connections = row.macs + (outputs[row.name] if bias else 0)
         layers.append(
             {
                 "name": row.name,

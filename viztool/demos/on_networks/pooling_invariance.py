@@ -31,8 +31,7 @@ def _logits(model: Model, views: Sequence[Picture]) -> Tensor:
     with evaluating(net), torch.no_grad():
         for view in views:
             x = torch.from_numpy(np.ascontiguousarray(view)).permute(2, 0, 1)[None].float().to(model.device) / 255
-            grey = x.mean(1, keepdim=True) if model.channels == 1 else x
-            out.append(next(tensors_in(net(model.normalize(grey).to(model.dtype)))).double().flatten().cpu())
+            out.append(next(tensors_in(net(model.normalize(x).to(model.dtype)))).double().flatten().cpu())
     return torch.stack(out)
 
 
@@ -58,7 +57,8 @@ def pooling_invariance(model: Model, photos: Sequence[Photo], seed: int) -> Stor
     for photo in photos[:8]:
         out = _logits(model, [moved(photo, model.size, shift, 0) for shift in _SHIFTS])
         turned = _logits(model, [moved(photo, model.size, 0, angle) for angle in _ANGLES])
-        spread = float(out[0].std().clamp_min(1e-12))
+        # One number has no deviation: it changes by a share of itself.
+        spread = max(float(out[0].std() if out.shape[1] > 1 else out[0].abs()), 1e-12)
         shifts.append([float((each - out[0]).pow(2).mean().sqrt()) / spread for each in out])
         angles.append([float((each - turned[0]).pow(2).mean().sqrt()) / spread for each in turned])
         same.append([bool(each.argmax() == out[0].argmax()) for each in turned])

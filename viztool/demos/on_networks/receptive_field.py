@@ -44,7 +44,7 @@ def receptive_field(model: Model, photos: Sequence[Photo], seed: int) -> Story:
     net = unwrap(model)
     fields = {row.name: row.receptive_field for row in layer_table(model).rows}
     generator = torch.Generator().manual_seed(seed)
-    noise = torch.rand(_IMAGES, 3 if model.channels != 1 else 1, *model.size, generator=generator).to(model.device)
+    noise = torch.rand(_IMAGES, 3, *model.size, generator=generator).to(model.device)
     x = model.normalize(noise).to(model.dtype).requires_grad_()
     energies: dict[str, Tensor] = {}
     with frozen(net):
