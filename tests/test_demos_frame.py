@@ -16,6 +16,7 @@ from viztool.demos import CLAIMS, DemoError, WrongNumberError, demos, registry, 
 from viztool.demos.photo import as_photo, reference_photo
 from viztool.demos.story import Story, plain
 from viztool.images import write_image
+from viztool.registry import Registry
 from viztool.render.panels import Words
 from viztool.render.text import BODY, draw_text
 
@@ -37,6 +38,14 @@ def told():
 
 def run(*arguments):
     return CliRunner().invoke(main, [str(argument) for argument in arguments])
+
+
+def only(monkeypatch, names):
+    """As if there were only these demos; what is added is forgotten after the test."""
+    few = Registry("demo", DemoError)
+    for name in names:
+        few.add(name, demos()[name])
+    monkeypatch.setattr(registry, "_demos", few)
 
 
 def leaves(value):
@@ -126,7 +135,7 @@ class TestClaims:
 
 class TestFrame:
     def test_a_demo_is_one_function(self, monkeypatch):
-        monkeypatch.setattr(registry, "_demos", dict(registry._demos))
+        only(monkeypatch, demos())
 
         @registry.demo("toy", "Is one one?", claims=[])
         def toy(photo, seed, *, wanted=1):
@@ -142,7 +151,7 @@ class TestFrame:
             run_demo("toy", wnted=2)
 
     def test_two_of_one_name_or_claim_are_refused(self, monkeypatch):
-        monkeypatch.setattr(registry, "_demos", dict(registry._demos))
+        only(monkeypatch, demos())
         with pytest.raises(ValueError, match="there is a demo 'sobel' already"):
             registry.demo("sobel", "?", claims=[])(lambda photo, seed: Story())
         with pytest.raises(ValueError, match="claim 30 is shown by 'sobel' already"):
@@ -256,14 +265,12 @@ class TestCommandLine:
         assert done.stdout.splitlines()[-1] == "[]"
 
     def test_all_go_into_a_folder(self, monkeypatch):
-        few = {name: one for name, one in registry._demos.items() if name in ("sobel", "convolution", "inplace")}
-        monkeypatch.setattr(registry, "_demos", few)
+        only(monkeypatch, ("sobel", "convolution", "inplace"))
         result = run("demo", "--all", "-o", "out")
         assert (result.exit_code, result.output) == (0, "out/convolution.gif\nout/sobel.png\nout/inplace.png\n")
 
     def test_one_that_fails_does_not_stop_the_others(self, monkeypatch):
-        few = {name: one for name, one in registry._demos.items() if name in ("sobel", "inplace")}
-        monkeypatch.setattr(registry, "_demos", few)
+        only(monkeypatch, ("sobel", "inplace"))
         Path("sobel.png").write_text("mine")
         result = run("demo", "--all")
         assert result.exit_code == 1

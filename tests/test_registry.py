@@ -2,7 +2,7 @@
 
 import pytest
 
-from viztool.errors import ViztoolError
+from viztool.errors import ImageError, ViztoolError
 from viztool.registry import Registry
 
 
@@ -27,6 +27,11 @@ def test_an_unknown_one_gets_the_nearest_names(tools):
         tools.find("hamer")
     with pytest.raises(ViztoolError, match=r"^no tool is called 'plane'; there are hammer, saw, jig_saw$"):
         tools.find("plane")
+
+
+def test_the_error_is_of_the_kind_that_was_asked_for():
+    with pytest.raises(ImageError, match=r"^no brush is called 'saw'; there are $"):
+        Registry[int]("brush", ImageError).find("saw")
 
 
 def test_a_name_is_taken_once(tools):

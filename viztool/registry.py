@@ -11,10 +11,13 @@ T = TypeVar("T")
 
 
 class Registry(Generic[T]):
-    """Entries by name, in the order in which they were added. what: one of them, in an error: "method"."""
+    """Entries by name, in the order in which they were added.
 
-    def __init__(self, what: str) -> None:
-        self._what = what
+    what: one of them, in an error: "method". error: what is raised where a name is unknown.
+    """
+
+    def __init__(self, what: str, error: type[ViztoolError] = ViztoolError) -> None:
+        self._what, self._error = what, error
         self._entries: dict[str, T] = {}
 
     def add(self, name: str, entry: T) -> None:
@@ -29,7 +32,7 @@ class Registry(Generic[T]):
     def find(self, name: str) -> T:
         """The entry of this name, however it is spelled: Grad-CAM, gradcam.
 
-        Raises ViztoolError, with the nearest names, if there is none.
+        Raises the registry's error, with the nearest names, if there is none.
         """
         known = {_plain(other): other for other in self._entries}
         if _plain(name) in known:
@@ -40,7 +43,7 @@ class Registry(Generic[T]):
             if close
             else f"there are {', '.join(self._entries)}"
         )
-        raise ViztoolError(f"no {self._what} is called {name!r}; {near}")
+        raise self._error(f"no {self._what} is called {name!r}; {near}")
 
 
 def _plain(name: str) -> str:

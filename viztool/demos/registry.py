@@ -5,11 +5,11 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import Any, TypeAlias
 
 from viztool.demos.errors import DemoError
 from viztool.demos.story import Story
+from viztool.registry import Registry
 
 Tell: TypeAlias = Callable[..., Story]
 """From a `Photo` and a seed, and options by keyword, to a story; on a network from a `Model`, photos and a seed."""
@@ -43,8 +43,8 @@ class NetworkDemo:
     tell: Tell
 
 
-_demos: dict[str, Demo] = {}
-_on_networks: dict[str, NetworkDemo] = {}
+_demos = Registry[Demo]("demo", DemoError)
+_on_networks = Registry[NetworkDemo]("question to networks", DemoError)
 
 
 def demo(
@@ -56,13 +56,11 @@ def demo(
     """
 
     def add(tell: Tell) -> Tell:
-        if name in _demos:
-            raise ValueError(f"there is a demo {name!r} already")
         for number in claims:
-            taken = next((other.name for other in _demos.values() if number in other.claims), None)
-            if taken is not None:
+            taken = next((other.name for other in demos().values() if number in other.claims), name)
+            if taken != name:
                 raise ValueError(f"claim {number} is shown by {taken!r} already")
-        _demos[name] = Demo(name, title, tuple(claims), tell, trains, moves)
+        _demos.add(name, Demo(name, title, tuple(claims), tell, trains, moves))
         return tell
 
     return add
@@ -75,9 +73,7 @@ def on_network(name: str, title: str) -> Callable[[Tell], Tell]:
     """
 
     def add(tell: Tell) -> Tell:
-        if name in _on_networks:
-            raise ValueError(f"{name!r} is asked of networks already")
-        _on_networks[name] = NetworkDemo(title, tell)
+        _on_networks.add(name, NetworkDemo(title, tell))
         return tell
 
     return add
@@ -85,31 +81,25 @@ def on_network(name: str, title: str) -> Callable[[Tell], Tell]:
 
 def demos() -> Mapping[str, Demo]:
     """All demos by name, in the order of their first claims."""
-    return dict(sorted(_demos.items(), key=lambda item: (item[1].claims or (10**6,), item[0])))
+    every = [_demos.find(name) for name in _demos.names()]
+    return {one.name: one for one in sorted(every, key=lambda one: (one.claims or (10**6,), one.name))}
 
 
 def network_demos() -> tuple[str, ...]:
     """The names of those that can be asked of a network."""
-    return tuple(name for name in demos() if name in _on_networks)
+    return tuple(name for name in demos() if name in _on_networks.names())
 
 
 def find(name: str) -> Demo:
     """The demo of this name. Raises DemoError, with the nearest names, if there is none."""
-    if name in _demos:
-        return _demos[name]
-    known = {_plain(other): other for other in _demos}
-    if _plain(name) in known:
-        return _demos[known[_plain(name)]]
-    close = get_close_matches(_plain(name), known, n=3, cutoff=0.5)
-    hint = f"nearest: {', '.join(known[other] for other in close)}" if close else f"there are {', '.join(demos())}"
-    raise DemoError(f"no demo is called {name!r}; {hint}")
+    return _demos.find(name)
 
 
 def find_on_network(name: str) -> NetworkDemo:
     """The question to a network. Raises DemoError if the demo has no question to one."""
-    if name not in _on_networks:
+    if name not in _on_networks.names():
         raise DemoError(f"{name} has no question to a network; these have: {', '.join(network_demos())}")
-    return _on_networks[name]
+    return _on_networks.find(name)
 
 
 def check_options(name: str, tell: Tell, given: Mapping[str, Any]) -> None:
@@ -123,7 +113,3 @@ def check_options(name: str, tell: Tell, given: Mapping[str, Any]) -> None:
 def _options(tell: Tell) -> dict[str, Any]:
     parameters = inspect.signature(tell).parameters.values()
     return {one.name: one.default for one in parameters if one.kind is one.KEYWORD_ONLY}
-
-
-def _plain(name: str) -> str:
-    return name.lower().replace("-", "").replace("_", "").replace(" ", "")
