@@ -1,12 +1,16 @@
-"""What every result can do: be drawn, be saved, and give the numbers behind its picture."""
+"""What every result can do: be drawn, be saved, show itself, and give the numbers behind its picture."""
 
 from __future__ import annotations
 
+import base64
+import html
+import reprlib
 import zipfile
 from abc import ABC, abstractmethod
+from dataclasses import fields
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -65,5 +69,55 @@ class Result(ABC):
                     np.lib.format.write_array(entry, array, allow_pickle=False)
         return target
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({_few_lines(self.in_words)})"
+
     def _repr_png_(self) -> bytes:
         return png_bytes(self.picture())
+
+
+R = TypeVar("R", bound=Result)
+
+
+class Results(list[R]):
+    """Several results. A list, that shows itself: a line for each; in a notebook their pictures, the first few."""
+
+    def __repr__(self) -> str:
+        return "[" + ",\n ".join(map(repr, self)) + "]"
+
+    def _repr_html_(self) -> str:
+        figures = [
+            f"<figure><img alt='' src='data:image/png;base64,{base64.b64encode(result._repr_png_()).decode()}'>"
+            f"<figcaption>{html.escape(_few_lines(result.in_words))}</figcaption></figure>"
+            for result in self[:_PICTURES]
+        ]
+        left = len(self) - len(figures)
+        return "\n".join([*figures, f"<p>and {left} more</p>"] if left else figures)
+
+
+class Part:
+    """A part of a result, a dataclass: its repr gives arrays by their shapes, a line in place of a page of numbers."""
+
+    def __repr__(self) -> str:
+        said = (f"{one.name}={_SHAPES.repr(getattr(self, one.name))}" for one in fields(self) if one.repr)  # type: ignore[arg-type]
+        return f"{type(self).__name__}({', '.join(said)})"
+
+
+class _Shapes(reprlib.Repr):
+    def repr1(self, x: Any, level: int) -> str:
+        if hasattr(x, "shape") and hasattr(x, "dtype") and len(x.shape):
+            return f"<{' × '.join(map(str, x.shape))}>"
+        return super().repr1(x, level)
+
+
+_SHAPES = _Shapes()
+_SHAPES.maxstring = _SHAPES.maxother = 80
+
+_PICTURES = 8
+_LINES, _LETTERS = 4, 400
+
+
+def _few_lines(text: str) -> str:
+    lines = text.splitlines()
+    few = "\n".join(lines[:_LINES])
+    return text if few == text and len(few) <= _LETTERS else f"{few[:_LETTERS].rstrip()} …"

@@ -14,13 +14,14 @@ from viztool.demos.errors import DemoError
 from viztool.images import read_image
 from viztool.render.colormaps import Picture
 from viztool.render.scaling import scaled
+from viztool.results import Part
 
 _LEAST = 32  # pixels a side: the demos cut patches and shift by several pixels
 _MOST = 640  # pixels of the longer side: every demo stays a matter of seconds
 
 
-@dataclass(frozen=True, eq=False)
-class Photo:
+@dataclass(frozen=True, eq=False, repr=False)
+class Photo(Part):
     """rgb: uint8 (H, W, 3), at most 640 pixels a side. shrunk: from (height, width), or None if it is as it was.
 
     is_reference: whether it is the default photo, for which a demo knows its numbers.

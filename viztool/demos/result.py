@@ -35,7 +35,7 @@ def gif_bytes(frames: Sequence[Picture]) -> bytes:
     return buffer.getvalue()
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class DemoResult(Result):
     """One demo on one photo, or asked of one network. subject: what it was told of, in words."""
 

@@ -9,12 +9,13 @@ from torch import Tensor
 
 from viztool.faithfulness.imputation import impute
 from viztool.faithfulness.probe import Probe
+from viztool.results import Part
 
 ROAD_SHARES = (0.1, 0.3, 0.5, 0.7, 0.9)
 
 
-@dataclass(frozen=True, eq=False)
-class Curve:
+@dataclass(frozen=True, eq=False, repr=False)
+class Curve(Part):
     """Probabilities of N images' targets along their maps' orders, and along those of random maps.
 
     shares: (S,) of the pixels that were taken out or put in. values: (N, S). random: (N, D, S).

@@ -26,6 +26,7 @@ from viztool.hooks.naming import unwrap
 from viztool.models.model import Model
 from viztool.models.subject import Subject, looks_at
 from viztool.render.colormaps import Picture
+from viztool.results import Results
 from viztool.targets.resolve import Score as TargetScore
 
 
@@ -50,7 +51,7 @@ def evaluate_heatmap(
     draws: int = 8,
     seed: int = 0,
     target: TargetScore | None = None,
-) -> list[Evaluation]: ...
+) -> Results[Evaluation]: ...
 def evaluate_heatmap(
     model: Model | nn.Module,
     photo: Picture | Sequence[Picture] | Tensor,
@@ -60,7 +61,7 @@ def evaluate_heatmap(
     draws: int = 8,
     seed: int = 0,
     target: TargetScore | None = None,
-) -> Evaluation | list[Evaluation]:
+) -> Evaluation | Results[Evaluation]:
     """Measure how far a heatmap says what the network does, beside random maps that are as coarse.
 
     model, photo: those that the heatmap was made of. heatmap: or several of the same photos, for one evaluation each;
@@ -90,7 +91,7 @@ def evaluate_heatmap(
                 if label not in known:
                     known[label] = losses(probe, torch.Generator().manual_seed(seed))
                 judged[at].append(_judge(probe, _beside_random(each, index, draws, seed), known[label], steps, seed))
-    evaluations = [_evaluation(each, found, seed) for each, found in zip(heatmaps, judged, strict=True)]
+    evaluations = Results(_evaluation(each, found, seed) for each, found in zip(heatmaps, judged, strict=True))
     return evaluations if several else evaluations[0]
 
 

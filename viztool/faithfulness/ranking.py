@@ -17,7 +17,8 @@ from viztool.faithfulness.result import NAMES, Evaluation
 from viztool.faithfulness.score import finite, shown
 from viztool.render.canvas import Canvas
 from viztool.render.curves import CurveBand, CurveSheet, curve_sheet
-from viztool.results import Result
+from viztool.render.written_table import html_table, plain_table
+from viztool.results import Part, Result
 
 Mean = tuple[float, float]
 """Over photos: the mean, and its standard error, NaN with fewer than two."""
@@ -25,8 +26,8 @@ Mean = tuple[float, float]
 _HEADINGS = {"average_drop": "drop", "sensitivity_n": "sens.-n"}
 
 
-@dataclass(frozen=True, eq=False)
-class Trial:
+@dataclass(frozen=True, eq=False, repr=False)
+class Trial(Part):
     """One method on one photo, without its picture: a folder of them must fit into memory.
 
     scores, chances: by name, of the map and on average of random maps as coarse as it. curves: by name, the shares,
@@ -71,7 +72,7 @@ def trials(evaluation: Evaluation) -> list[Trial]:
     ]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Ranking(Result):
     """Methods, best first: by how much they beat random maps as coarse as theirs, in insertion and deletion.
 
@@ -103,6 +104,14 @@ class Ranking(Result):
 
     def __str__(self) -> str:
         """The table as plain text: means over photos ± standard errors, and random maps in the last row."""
+        rows = self._lines()
+        return plain_table(rows, range(1, len(rows[0])))
+
+    def _repr_html_(self) -> str:
+        rows = self._lines()
+        return html_table(rows, range(1, len(rows[0])))
+
+    def _lines(self) -> list[tuple[str, ...]]:
         rows = [
             ("method", "photos", "gain ↑", *(f"{_HEADINGS.get(name, NAMES[name])} {_arrow(name)}" for name in NAMES))
         ]
@@ -111,12 +120,7 @@ class Ranking(Result):
             count = len(self.trials) if method is None else len(self._of(method))
             scores = (_said(self.score(method, name)) for name in NAMES)
             rows.append((method or "(random maps)", str(count), _said(gain), *scores))
-        widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-        lines = [
-            "  ".join([row[0].ljust(widths[0]), *(cell.rjust(w) for cell, w in zip(row[1:], widths[1:], strict=True))])
-            for row in rows
-        ]
-        return "\n".join(line.rstrip() for line in lines)
+        return rows
 
     def drawing(self) -> Canvas:
         """One band for each method, best first: its numbers, and its curves."""

@@ -31,7 +31,7 @@ NAMES = {
 """The numbers, in the order in which they are told, and what they are called."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Evaluation(Result):
     """Of N images: how far a heatmap says what the network does, and how far random maps do.
 

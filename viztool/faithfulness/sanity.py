@@ -27,7 +27,7 @@ _SAYS = {
 }
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class SanityCheck(Result):
     """Maps of N images, changed step by step, beside the original.
 

@@ -8,11 +8,13 @@ from typing import Any
 
 from torch import Tensor
 
+from viztool.results import Part
+
 _CLEARLY = 2.0  # standard deviations; chance goes as far in one draw of twenty to forty
 
 
-@dataclass(frozen=True, eq=False)
-class Score:
+@dataclass(frozen=True, eq=False, repr=False)
+class Score(Part):
     """value: (N,) one number an image. random: (N, D) that of D random maps, or what one would have on average."""
 
     value: Tensor

@@ -24,6 +24,7 @@ from viztool.models.model import Model
 from viztool.models.outputs import Prediction, top_classes
 from viztool.models.subject import Subject, looks_at
 from viztool.render.colormaps import Picture
+from viztool.results import Results
 from viztool.tensors.layout import to_maps
 from viztool.tensors.tree import tensors_in
 
@@ -51,7 +52,7 @@ def feature_maps(
     normalize: Normalize = "channel",
     overlay: bool = False,
     source: str = "photo",
-) -> list[FeatureMaps]: ...
+) -> Results[FeatureMaps]: ...
 @overload
 def feature_maps(
     model: Model | nn.Module,
@@ -62,7 +63,7 @@ def feature_maps(
     normalize: Normalize = "channel",
     overlay: bool = False,
     source: str = "photo",
-) -> FeatureMaps | list[FeatureMaps]: ...
+) -> FeatureMaps | Results[FeatureMaps]: ...
 
 
 def feature_maps(
@@ -74,7 +75,7 @@ def feature_maps(
     normalize: Normalize = "channel",
     overlay: bool = False,
     source: str = "photo",
-) -> FeatureMaps | list[FeatureMaps]:
+) -> FeatureMaps | Results[FeatureMaps]:
     """The maps of a network's layers for a photo.
 
     photo: uint8 RGB (H, W, 3), or a list of these; or a tensor (N, C, H, W), normalised already, which a
@@ -93,11 +94,11 @@ def feature_maps(
     if normalize not in get_args(Normalize):
         raise LayerError(f"normalize is {normalize!r}; it is one of {', '.join(get_args(Normalize))}")
     looks, single = looks_at(model, photo, source)
-    results = [
+    results = Results(
         result
         for x, subjects in looks
         for result in _look(model, x, subjects, layers, top, normalize=normalize, overlay=overlay)
-    ]
+    )
     return results[0] if single else results
 
 

@@ -12,13 +12,14 @@ from torch import Tensor
 
 from viztool.inspect.receptive_field import ReceptiveField
 from viztool.render.colormaps import Map
+from viztool.results import Part
 
 _CONSTANT = 1e-6
 """A channel whose range is a smaller share of its largest value is constant, but for rounding."""
 
 
-@dataclass(frozen=True)
-class ChannelStatistics:
+@dataclass(frozen=True, repr=False)
+class ChannelStatistics(Part):
     """Over the positions of each channel; every field is (C,), in units of the activation.
 
     sd is the spatial standard deviation, the score by which channels are ranked: how much a channel
@@ -45,8 +46,8 @@ class ChannelStatistics:
         return np.argsort(-np.where(self.finite, score, -1.0), kind="stable")
 
 
-@dataclass(frozen=True)
-class LayerMaps:
+@dataclass(frozen=True, repr=False)
+class LayerMaps(Part):
     """The maps of one layer for one photo.
 
     maps: float32 (C, h, w), as the layer put them out. channels: the ones to draw, best first. field:

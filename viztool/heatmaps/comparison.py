@@ -15,7 +15,7 @@ from viztool.render.compare import CompareSheet, CompareTile, compare_sheet
 from viztool.results import Result
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Comparison(Result):
     """heatmaps: of one image each, all of the same. raw: draw layer cells, not the maps over the photo.
 

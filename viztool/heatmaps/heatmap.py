@@ -24,7 +24,7 @@ SCALE_SHARE = 0.995
 """Of a map's cells, those that its colour scale tells apart: a few extreme pixels would leave the others white."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Heatmap(Result):
     """Heatmaps of N images by one method.
 

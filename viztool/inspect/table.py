@@ -8,6 +8,7 @@ from typing import Any
 from viztool.inspect.receptive_field import ReceptiveField
 from viztool.render.canvas import Canvas
 from viztool.render.table import Column, draw_table
+from viztool.render.written_table import html_table, plain_table
 from viztool.results import Result
 
 
@@ -31,7 +32,7 @@ class LayerRow:
     receptive_field: ReceptiveField | None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class LayerTable(Result):
     """The layers of a network in the order in which they first run, each before those inside it.
 
@@ -79,22 +80,25 @@ class LayerTable(Result):
         total = f"{shape}{self.parameters:,} parameters · {self.macs:,} multiply-adds"
         return draw_table(self.network, total, columns, [row.depth - 1 for row in self.rows])
 
+    @property
+    def in_words(self) -> str:
+        """How large the network is."""
+        return f"{self.network}: {len(self.rows)} layers, {self.parameters:,} parameters, {self.macs:,} multiply-adds"
+
     def __str__(self) -> str:
         """The table as plain text."""
-        lines: list[tuple[str, ...]] = [_HEADINGS]
-        lines += [("  " * (row.depth - 1) + name, *rest) for row in self.rows for name, *rest in [_cells(row)]]
-        lines += [("total", "", "", f"{self.parameters:,}", f"{self.macs:,}", "")]
-        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-        return "\n".join(
-            "  ".join(
-                cell.rjust(width) if at in (3, 4) else cell.ljust(width)
-                for at, (cell, width) in enumerate(zip(line, widths, strict=True))
-            ).rstrip()
-            for line in lines
-        )
+        return plain_table(self._lines(), _NUMERIC)
+
+    def _repr_html_(self) -> str:
+        return html_table(self._lines(), _NUMERIC)
+
+    def _lines(self) -> list[tuple[str, ...]]:
+        rows = [("  " * (row.depth - 1) + name, *rest) for row in self.rows for name, *rest in [_cells(row)]]
+        return [_HEADINGS, *rows, ("total", "", "", f"{self.parameters:,}", f"{self.macs:,}", "")]
 
 
 _HEADINGS = ("layer", "type", "output", "parameters", "multiply-adds", "receptive field")
+_NUMERIC = (3, 4)
 
 
 def _cells(row: LayerRow) -> tuple[str, ...]:

@@ -15,6 +15,7 @@ from viztool.kernels.parameterizations import Canvas, Parameterization, Shape
 from viztool.kernels.redirect import Redirected
 from viztool.kernels.transforms import Transforms
 from viztool.models.model import Model
+from viztool.results import Part
 
 Size = tuple[int, int]
 
@@ -24,8 +25,8 @@ _RISES = 1.01
 """A picture is done when its activation was not better by a hundredth in three checks, 32 steps apart."""
 
 
-@dataclass(frozen=True)
-class Progress:
+@dataclass(frozen=True, repr=False)
+class Progress(Part):
     """Where the ascent of some pictures is. indices: which of the `total` they are. scores: (n,), last transformed."""
 
     step: int
@@ -44,8 +45,8 @@ class Progress:
 Callback = Callable[[Progress], None]
 
 
-@dataclass(frozen=True, eq=False)
-class Optima:
+@dataclass(frozen=True, eq=False, repr=False)
+class Optima(Part):
     """The pictures that an ascent ended in.
 
     images: (N, C, h, w) in [0, 1], float32 on the CPU. alpha: (N, h, w), how much gradient each pixel got on the way.

@@ -48,7 +48,7 @@ def variants(comparison: str, parameterization: str | Parameterization = "fourie
     }
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class KernelBands(Result):
     """Sheets of the same network, by name. each: a band is a "layer", one sheet; or a "unit", one tile of every sheet.
 

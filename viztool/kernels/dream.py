@@ -30,7 +30,7 @@ _SMALLEST = 32
 _STREAM = 4
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Dream(Result):
     """pixels: (h, w, 3). before, after: the objective, of the photo and of its dream, at the size that is drawn."""
 

@@ -25,7 +25,7 @@ from viztool.render.grid_sheet import grid_sheet
 from viztool.results import Result
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class ActivationGrid(Result):
     """cells: (rows, columns, s, s, 3), a picture for each place. strength: (rows, columns), the activations' length."""
 
@@ -67,6 +67,12 @@ class ActivationGrid(Result):
             "settings": dict(self.settings),
             "versions": {"viztool": viztool.__version__, "torch": torch.__version__},
         }
+
+    @property
+    def in_words(self) -> str:
+        """Of what the places are."""
+        rows, columns = self.cells.shape[:2]
+        return f"{rows} × {columns} places of {self.layer}, {self.source}"
 
     @property
     def arrays(self) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from viztool.kernels.objectives import OUTPUT
 from viztool.models.model import Model
 from viztool.models.repeated import at_once
 from viztool.render.colormaps import Picture
+from viztool.results import Part
 
 Photo: TypeAlias = Path | Picture
 """A file, or the photo itself, uint8 RGB (H, W, 3)."""
@@ -28,8 +29,8 @@ Photo: TypeAlias = Path | Picture
 Kind: TypeAlias = Literal["top", "least", "random"]
 
 
-@dataclass(frozen=True)
-class Excerpt:
+@dataclass(frozen=True, repr=False)
+class Excerpt(Part):
     """A part of a photo, as large as what the unit sees. value: of the unit there. photo: which."""
 
     picture: Picture

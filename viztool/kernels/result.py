@@ -20,13 +20,13 @@ from viztool.kernels.weights import KernelWeights
 from viztool.render.canvas import Canvas
 from viztool.render.colormaps import Picture
 from viztool.render.kernel_sheet import Card, KernelPage, Picked, draw_color_kernel, draw_slices, kernel_page
-from viztool.results import Result
+from viztool.results import Part, Result
 
 _SLICES = 16
 
 
-@dataclass(frozen=True, eq=False)
-class Drawn:
+@dataclass(frozen=True, eq=False, repr=False)
+class Drawn(Part):
     """One picture. pixels: uint8 (h, w, 3). alpha: (h, w), uint8, where the ascent worked most.
 
     status: "" or why there is nothing to see. numbers: its checks. steps: that it took.
@@ -39,8 +39,8 @@ class Drawn:
     numbers: Mapping[str, float | None]
 
 
-@dataclass(frozen=True, eq=False)
-class KernelPictures:
+@dataclass(frozen=True, eq=False, repr=False)
+class KernelPictures(Part):
     """One channel, or one class: what it is called, its weights, what excites it, and what does the opposite."""
 
     unit: int
@@ -82,7 +82,7 @@ def _numbers(drawn: Drawn) -> dict[str, Any]:
     return {"status": drawn.status or "ok", "steps": drawn.steps, **drawn.numbers}
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class KernelSheet(Result):
     """What some units of a layer look for.
 

@@ -12,12 +12,13 @@ from torch import nn
 
 from viztool.hooks.evaluating import evaluating
 from viztool.hooks.naming import named_layers, unwrap
+from viztool.results import Part
 
 Array = npt.NDArray[np.float32]
 
 
-@dataclass(frozen=True, eq=False)
-class KernelWeights:
+@dataclass(frozen=True, eq=False, repr=False)
+class KernelWeights(Part):
     """The kernel that makes one channel. values: (in, kh, kw), of the layer called `layer`.
 
     sees_colors: it is the network's first, and its three slices are red, green and blue. usual: the median length

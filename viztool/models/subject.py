@@ -15,13 +15,14 @@ from viztool.hooks.naming import unwrap
 from viztool.models.model import Model
 from viztool.models.outputs import Prediction, top_classes
 from viztool.render.colormaps import Picture
+from viztool.results import Part
 
 Look: TypeAlias = tuple[Tensor, list["Subject"]]
 """An input (N, C, H, W) that the network takes at once, and what each of its N images is."""
 
 
-@dataclass(frozen=True)
-class Subject:
+@dataclass(frozen=True, repr=False)
+class Subject(Part):
     """What was looked at, and with what.
 
     photo: (H, W, 3), or None if the network was given a tensor. view: (h, w, 3), what the network was
