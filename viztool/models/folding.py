@@ -50,7 +50,7 @@ def _tensors_of(net: nn.Module) -> dict[int, Any]:
 
 
 def _output(net: nn.Module, x: Tensor) -> list[Tensor]:
-    return list(tensors_in(net(x)))
+    return list(tensors_in(net(x.clone())))  # it may change its input in place
 
 
 def _close(expected: Tensor, found: Tensor) -> bool:
@@ -91,7 +91,7 @@ def _pairs(layers: dict[str, nn.Module], net: nn.Module, x: Tensor) -> list[tupl
 
     kinds = {name: layer for name, layer in layers.items() if isinstance(layer, nn.Conv2d | nn.BatchNorm2d)}
     with watch(kinds, enter=enter, exit=leave):
-        net(x)
+        net(x.clone())
     return [
         (conv, name)
         for conv, name in pairs
