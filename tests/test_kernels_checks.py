@@ -58,6 +58,12 @@ class TestRobustness:
         lost = robustness(model, [o.channel("0", 0)], board * 0.5 + 0.5)
         assert abs(lost.item()) < 0.3
 
+    def test_draws_of_one_picture_are_no_pictures(self) -> None:
+        """The first of a row of pictures is to do what the row begins with, and nothing of what it ends with."""
+        images, first = torch.rand(1, 3, 24, 24), o.channel("first", 0) + 9 * o.l2(centre=-1)
+        row = o.interpolation(first, -100 * o.channel("first", 1))
+        assert torch.equal(robustness(shared(), [row], images), robustness(shared(), [first], images))
+
     def test_of_a_score_that_is_not_positive_there_is_none(self) -> None:
         model, _ = linear(3, 8)
         assert robustness(model, [o.channel("0", 0)], torch.full((1, 3, 8, 8), 0.5)).isnan().all()
