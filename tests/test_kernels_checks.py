@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 
 import numpy as np
@@ -115,6 +116,31 @@ class TestPhotos:
             y, x = (2 * int(at) - 2 for at in activity.places["top"][channel, 0])
             view = activity.model.view(PHOTOS[excerpt.photo])
             np.testing.assert_array_equal(excerpt.picture, view[max(0, y) : min(24, y + 5), max(0, x) : min(24, x + 5)])
+
+    @pytest.mark.parametrize("mode", ["nearest", "bilinear"])
+    def test_behind_an_upsampling_neighbours_have_crops_of_their_own(self, mode: str) -> None:
+        """Found the slow way: the pixels with a gradient from the unit, where all weights are positive."""
+        net = nn.Sequential(
+            nn.Conv2d(3, 2, 3, stride=3), nn.Upsample(scale_factor=4, mode=mode), nn.Conv2d(2, 4, 2, bias=False)
+        )
+        for name, parameter in net.named_parameters():
+            nn.init.uniform_(parameter, 0.1, 1) if name.endswith("weight") else nn.init.zeros_(parameter)
+        model = wrapped(net)
+        activity = watch_photos(model, "2", PHOTOS, keep=len(PHOTOS))
+        sizes = set()
+        for kind in ("top", "least", "random"):
+            for channel in range(4):
+                for excerpt, place in zip(
+                    activity.excerpts(channel, kind), activity.places[kind][channel], strict=True
+                ):
+                    x = torch.rand(1, 3, 24, 24, dtype=torch.float64, requires_grad=True)
+                    unit = copy.deepcopy(net).double()(x)[0, channel, place[0], place[1]]
+                    (gradient,) = torch.autograd.grad(unit, x)
+                    rows, columns = (gradient[0].sum(0).sum(axis).nonzero()[:, 0] for axis in (1, 0))
+                    seen = model.view(PHOTOS[excerpt.photo])[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+                    np.testing.assert_array_equal(excerpt.picture, seen)
+                    sizes.add(excerpt.picture.shape[:2])
+        assert len(sizes) > 1
 
     def test_selectivity_is_how_far_the_best_stands_out(self) -> None:
         means = np.array([[0.0, 1.0, 5.0], [0.0, 1.0, 5.0], [0.0, 2.0, 5.0], [4.0, 2.0, 5.0]], np.float32)
