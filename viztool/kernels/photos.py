@@ -211,6 +211,6 @@ def _cut(view: Picture, seen: ReceptiveField | None, place: Sequence[int] | npt.
         return view
     box = [
         slice(int(min(max(0, first), extent - 1)), int(max(1, min(extent, end))))
-        for (first, end), extent in zip(seen.spans(place), view.shape[:2], strict=True)
+        for (first, end), extent in zip(seen.spans([int(at) for at in place]), view.shape[:2], strict=True)
     ]
     return np.ascontiguousarray(view[box[0], box[1]])
