@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from viztool.hooks.naming import named_layers
 from viztool.hooks.watch import watch
+from viztool.tensors.compare import alike
 from viztool.tensors.tree import tensors_in
 
 _TOLERANCE = 1e-4
@@ -32,7 +33,7 @@ def folded(net: nn.Module, x: Tensor) -> nn.Module:
             found = _output(private, x)
         except Exception:
             return net
-    same = len(expected) == len(found) and all(map(_close, expected, found))
+    same = len(expected) == len(found) and all(alike(*pair, _TOLERANCE) for pair in zip(expected, found, strict=True))
     return private if same else net
 
 
@@ -51,12 +52,6 @@ def _tensors_of(net: nn.Module) -> dict[int, Any]:
 
 def _output(net: nn.Module, x: Tensor) -> list[Tensor]:
     return list(tensors_in(net(x.clone())))  # it may change its input in place
-
-
-def _close(expected: Tensor, found: Tensor) -> bool:
-    if expected.shape != found.shape or not expected.is_floating_point():
-        return torch.equal(expected, found)
-    return torch.allclose(expected, found, rtol=0, atol=_TOLERANCE * float(expected.abs().amax()))
 
 
 def _fold(net: nn.Module, x: Tensor) -> None:
