@@ -91,7 +91,8 @@ class LayerTable(Result):
     @property
     def in_words(self) -> str:
         """How large the network is."""
-        return f"{self.network}: {len(self.rows)} layers, {self.parameters:,} parameters, {_macs(self.macs, self.uncounted)} multiply-adds"
+        macs = _macs(self.macs, self.uncounted)
+        return f"{self.network}: {len(self.rows)} layers, {self.parameters:,} parameters, {macs} multiply-adds"
 
     def __str__(self) -> str:
         """The table as plain text."""
