@@ -10,13 +10,34 @@ from click.testing import CliRunner
 
 import viztool
 from viztool.cli import main
+from viztool.images import write_image
+
+NET = """
+import torch
+from torch import nn
+
+
+def build():
+    torch.manual_seed(1)
+    return nn.Sequential(
+        nn.Conv2d(3, 6, 3, padding=1), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(6, 4)
+    )
+"""
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_image("photo.png", np.random.default_rng(0).integers(0, 256, (40, 50, 3), np.uint8))
+    Path("nets.py").write_text(NET)
+    return tmp_path
 
 
 def cam(*arguments):
     return CliRunner().invoke(main, ["cam", "photo.png", "-m", "nets.py:build", "--size", "32", *arguments])
 
 
-def test_one_method_and_target_give_one_heatmap(desk):
+def test_one_method_and_target_give_one_heatmap(folder):
     result = cam("--target", "2", "--json", "--npz")
     assert result.exit_code == 0, result.output
     numbers = json.loads(result.stdout)["results"][0]
@@ -27,7 +48,7 @@ def test_one_method_and_target_give_one_heatmap(desk):
     assert viztool.read_image("photo_cam.png").shape[1] == 1340
 
 
-def test_methods_and_targets_are_compared(desk):
+def test_methods_and_targets_are_compared(folder):
     result = cam("--method", "gradcam", "--method", "hirescam", "--target", "0", "--target", "1", "--json")
     heatmaps = json.loads(result.stdout)["results"][0]["heatmaps"]
     assert [(each["method"], each["images"][0]["class"]) for each in heatmaps] == [
@@ -38,7 +59,7 @@ def test_methods_and_targets_are_compared(desk):
     ]
 
 
-def test_all_methods(desk):
+def test_all_methods(folder):
     result = cam("--method", "all", "--json", "-l", "1")
     numbers = json.loads(result.stdout)["results"][0]
     drawn = {each["method"] for each in numbers["heatmaps"]}
@@ -46,7 +67,7 @@ def test_all_methods(desk):
     assert set(numbers["failed"]) <= {"fullgrad"}, "which takes no layer"
 
 
-def test_errors_are_one_line(desk):
+def test_errors_are_one_line(folder):
     for arguments, words in (
         (("--method", "gradcan"), "gradcam"),
         (("--target", "9"), "0 to 3"),
@@ -59,7 +80,7 @@ def test_errors_are_one_line(desk):
     assert not Path("photo_cam.png").exists()
 
 
-def test_check_adds_what_says_whether_to_believe_it(desk):
+def test_check_adds_what_says_whether_to_believe_it(folder):
     result = cam("--check", "--json", "-l", "1")
     assert result.exit_code == 0, result.output
     numbers = json.loads(result.stdout)["results"][0]
@@ -69,7 +90,7 @@ def test_check_adds_what_says_whether_to_believe_it(desk):
     assert numbers["images"][0]["checks"] == viztool.evaluate_heatmap(model, photo, heatmap).lines()
 
 
-def test_a_box_says_how_much_of_the_map_lies_in_it(desk):
+def test_a_box_says_how_much_of_the_map_lies_in_it(folder):
     result = cam("--box", "0,0,25,40", "--json", "-l", "1", "--target", "1")
     assert result.exit_code == 0, result.output
     model, photo = viztool.load_model("nets.py:build", size=32), viztool.read_image("photo.png")
@@ -82,7 +103,7 @@ def test_a_box_says_how_much_of_the_map_lies_in_it(desk):
 
 
 @pytest.mark.parametrize(("what", "kind"), [("weights", "weights"), ("classes", "labels")])
-def test_randomize_draws_the_strip(desk, what, kind, monkeypatch):
+def test_randomize_draws_the_strip(folder, what, kind, monkeypatch):
     monkeypatch.setattr(
         "viztool.faithfulness.randomize_labels", partial(viztool.faithfulness.randomize_labels, count=2)
     )
@@ -104,7 +125,7 @@ def test_randomize_draws_the_strip(desk, what, kind, monkeypatch):
         ),
     ],
 )
-def test_wrong_usage_is_said(desk, arguments, message):
+def test_wrong_usage_is_said(folder, arguments, message):
     result = cam(*arguments)
     assert result.exit_code == 2
     assert message in result.stderr

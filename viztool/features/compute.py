@@ -163,7 +163,7 @@ def _look(
 
 def _run(net: nn.Module, x: Tensor) -> Any:
     try:
-        return net(x.clone())  # it may change its input in place
+        return net(x)
     except (ViztoolError, torch.OutOfMemoryError):
         raise
     except Exception as error:

@@ -1,0 +1,68 @@
+"""Feature maps: the values and figures of the layers that are chosen, and whether they are one for each resolution."""
+
+from __future__ import annotations
+
+import itertools
+from math import prod
+
+import torch
+from torch import Tensor
+
+import viztool
+from fuzzing.checks.captured import as_maps
+from fuzzing.checks.registry import check
+from fuzzing.judge import Judge
+from fuzzing.networks import Case
+from fuzzing.twin import Trace, twin
+
+NEAR = 2.0
+"""Maps whose areas differ by less are of one resolution."""
+
+
+@check("feature maps")
+def feature_maps(case: Case, judge: Judge) -> None:
+    """By default, and of layers by name."""
+    wanted = Trace(twin(case.net).eval(), case.x)
+    layouts = case.layouts()
+    known = {
+        name: maps
+        for name, calls in wanted.calls.items()
+        if name and (maps := as_maps(calls[-1], name, layouts)) is not None
+    }
+    named = case.rng.sample(list(known), min(3, len(known)))
+    for layers, kind in ((None, "feature maps: default"), (named, "feature maps: named")):
+        with judge.trying(kind, str(layers), refusable=kind.endswith("named")), torch.random.fork_rng():
+            found = viztool.feature_maps(case.net, case.x, layers, top=None)
+            results = found if isinstance(found, list) else [found]
+            judge.true(kind, len(results) == len(case.x), f"{len(results)} results")
+            for index, result in enumerate(results):
+                for layer in result.layers:
+                    if layer.name not in known:
+                        continue
+                    own = known[layer.name][index]
+                    what = f"{layer.name}, image {index}"
+                    judge.close(kind, torch.from_numpy(layer.maps), own.float(), 0.0, what=what)
+                    sd = torch.from_numpy(layer.statistics.sd)
+                    judge.close(
+                        "feature maps: sd", sd, own.std((1, 2), correction=0), 1e-4, float(own.abs().max()), what
+                    )
+                    order = [float(sd[channel]) for channel in layer.channels]
+                    judge.true("feature maps: order", all(a >= b - 1e-6 for a, b in itertools.pairwise(order)), what)
+            if layers is None:
+                _one_a_resolution(case, judge, [layer.name for layer in results[0].layers], known, wanted)
+
+
+def _one_a_resolution(case: Case, judge: Judge, chosen: list[str], known: dict[str, Tensor], wanted: Trace) -> None:
+    """The trunk's resolutions, in order, are those of the chosen layers."""
+    areas: list[int] = []
+    for index in range(len(case.net.blocks)):
+        name = f"blocks.{index}"
+        area = prod(known[name].shape[2:]) if name in known else 0
+        if area <= 1:
+            continue
+        if areas and 1 / NEAR < area / areas[-1] < NEAR:
+            areas.pop()
+        areas.append(area)
+    got = [prod(known[name].shape[2:]) for name in chosen if name in known and not name.startswith("head")]
+    if len(areas) > 1:
+        judge.true("feature maps: stages", got == areas, f"{chosen} have {got}, the trunk {areas}")
