@@ -19,9 +19,9 @@ from torch.nn import functional as F
 from viztool.cam.biases import bias_terms
 from viztool.cam.evidence import Evidence
 from viztool.cam.methods.kernel_components import kpca_cam
-from viztool.cam.run import Run
 from viztool.hooks.replay import Replay
 from viztool.hooks.tail import TailPass
+from viztool.targets.question import Question
 
 SEED = 0
 SAMPLES = 2
@@ -171,7 +171,7 @@ def centred_products(case: Case) -> Tensor:
 
 def largest_is_positive(case: Case) -> Tensor:
     """The kernel's component with the sign by which its largest entry is positive."""
-    component = kpca_cam(Evidence(Run(case.net, case.x, (case.layer,), case.target, None, SEED), case.layer))
+    component = kpca_cam(Evidence(Question(case.net, case.x, case.target, layers=(case.layer,), seed=SEED), case.layer))
     sign = component.flatten()[component.abs().argmax()].sign()
     return (component * sign).relu()
 

@@ -9,34 +9,13 @@ from click.testing import CliRunner
 
 import viztool
 from viztool.cli import main
-from viztool.images import write_image
-
-NET = """
-import torch
-from torch import nn
-
-
-def build():
-    torch.manual_seed(1)
-    return nn.Sequential(
-        nn.Conv2d(3, 6, 3, padding=1), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(6, 4)
-    )
-"""
-
-
-@pytest.fixture
-def folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    write_image("photo.png", np.random.default_rng(0).integers(0, 256, (40, 50, 3), np.uint8))
-    Path("nets.py").write_text(NET)
-    return tmp_path
 
 
 def attribute(*arguments):
     return CliRunner().invoke(main, ["attribute", "photo.png", "-m", "nets.py:build", "--size", "32", *arguments])
 
 
-def test_the_map_is_that_of_python(folder):
+def test_the_map_is_that_of_python(desk):
     result = attribute("--target", "2", "--set", "steps=20", "--baseline", "black", "--json", "--npz")
     assert result.exit_code == 0, result.output
     numbers = json.loads(result.stdout)["results"][0]
@@ -51,7 +30,7 @@ def test_the_map_is_that_of_python(folder):
     assert check == f"sum {told['sum'][0]:.3g} of {told['whole'][0]:.3g} = f(x) − f(baseline)"
 
 
-def test_all_methods_take_the_options_that_they_have(folder):
+def test_all_methods_take_the_options_that_they_have(desk):
     result = attribute("--method", "all", "--json", "--set", "samples=5", "--set", "window=8")
     assert result.exit_code == 0, result.output
     heatmaps = json.loads(result.stdout)["results"][0]["heatmaps"]
@@ -72,7 +51,7 @@ def test_all_methods_take_the_options_that_they_have(folder):
         (("--target", "9"), 1, "class 9 is not one of the network's 4 classes, 0 to 3"),
     ],
 )
-def test_errors_are_one_line(folder, arguments, code, message):
+def test_errors_are_one_line(desk, arguments, code, message):
     result = attribute(*arguments)
     assert result.exit_code == code
     assert message in result.stderr.splitlines()[-1]

@@ -10,34 +10,13 @@ from click.testing import CliRunner
 
 import viztool
 from viztool.cli import main
-from viztool.images import write_image
-
-NET = """
-import torch
-from torch import nn
-
-
-def build():
-    torch.manual_seed(1)
-    return nn.Sequential(
-        nn.Conv2d(3, 6, 3, padding=1), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(6, 4)
-    )
-"""
-
-
-@pytest.fixture
-def folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    write_image("photo.png", np.random.default_rng(0).integers(0, 256, (40, 50, 3), np.uint8))
-    Path("nets.py").write_text(NET)
-    return tmp_path
 
 
 def cam(*arguments):
     return CliRunner().invoke(main, ["cam", "photo.png", "-m", "nets.py:build", "--size", "32", *arguments])
 
 
-def test_one_method_and_target_give_one_heatmap(folder):
+def test_one_method_and_target_give_one_heatmap(desk):
     result = cam("--target", "2", "--json", "--npz")
     assert result.exit_code == 0, result.output
     numbers = json.loads(result.stdout)["results"][0]
@@ -48,7 +27,7 @@ def test_one_method_and_target_give_one_heatmap(folder):
     assert viztool.read_image("photo_cam.png").shape[1] == 1340
 
 
-def test_methods_and_targets_are_compared(folder):
+def test_methods_and_targets_are_compared(desk):
     result = cam("--method", "gradcam", "--method", "hirescam", "--target", "0", "--target", "1", "--json")
     heatmaps = json.loads(result.stdout)["results"][0]["heatmaps"]
     assert [(each["method"], each["images"][0]["class"]) for each in heatmaps] == [
@@ -59,7 +38,7 @@ def test_methods_and_targets_are_compared(folder):
     ]
 
 
-def test_all_methods(folder):
+def test_all_methods(desk):
     result = cam("--method", "all", "--json", "-l", "1")
     numbers = json.loads(result.stdout)["results"][0]
     drawn = {each["method"] for each in numbers["heatmaps"]}
@@ -67,7 +46,7 @@ def test_all_methods(folder):
     assert set(numbers["failed"]) <= {"fullgrad"}, "which takes no layer"
 
 
-def test_errors_are_one_line(folder):
+def test_errors_are_one_line(desk):
     for arguments, words in (
         (("--method", "gradcan"), "gradcam"),
         (("--target", "9"), "0 to 3"),
@@ -80,7 +59,7 @@ def test_errors_are_one_line(folder):
     assert not Path("photo_cam.png").exists()
 
 
-def test_check_adds_what_says_whether_to_believe_it(folder):
+def test_check_adds_what_says_whether_to_believe_it(desk):
     result = cam("--check", "--json", "-l", "1")
     assert result.exit_code == 0, result.output
     numbers = json.loads(result.stdout)["results"][0]
@@ -90,7 +69,7 @@ def test_check_adds_what_says_whether_to_believe_it(folder):
     assert numbers["images"][0]["checks"] == viztool.evaluate_heatmap(model, photo, heatmap).lines()
 
 
-def test_a_box_says_how_much_of_the_map_lies_in_it(folder):
+def test_a_box_says_how_much_of_the_map_lies_in_it(desk):
     result = cam("--box", "0,0,25,40", "--json", "-l", "1", "--target", "1")
     assert result.exit_code == 0, result.output
     model, photo = viztool.load_model("nets.py:build", size=32), viztool.read_image("photo.png")
@@ -103,7 +82,7 @@ def test_a_box_says_how_much_of_the_map_lies_in_it(folder):
 
 
 @pytest.mark.parametrize(("what", "kind"), [("weights", "weights"), ("classes", "labels")])
-def test_randomize_draws_the_strip(folder, what, kind, monkeypatch):
+def test_randomize_draws_the_strip(desk, what, kind, monkeypatch):
     monkeypatch.setattr(
         "viztool.faithfulness.randomize_labels", partial(viztool.faithfulness.randomize_labels, count=2)
     )
@@ -125,7 +104,7 @@ def test_randomize_draws_the_strip(folder, what, kind, monkeypatch):
         ),
     ],
 )
-def test_wrong_usage_is_said(folder, arguments, message):
+def test_wrong_usage_is_said(desk, arguments, message):
     result = cam(*arguments)
     assert result.exit_code == 2
     assert message in result.stderr

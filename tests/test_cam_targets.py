@@ -9,6 +9,7 @@ from torch.nn import functional as F
 from viztool.cam import class_activation_map
 from viztool.errors import TargetError
 from viztool.hooks.tail import TailPass
+from viztool.models import hold_inputs
 from viztool.targets import box, inside, similarity
 
 
@@ -144,23 +145,12 @@ class Questioned(nn.Module):
         return self.tail(self.body(image), question)
 
 
-class Asked(nn.Module):
-    """A network of one input: the other is held."""
-
-    def __init__(self, net, question):
-        super().__init__()
-        self.net, self.question = net, question
-
-    def forward(self, image):
-        return self.net(image, self.question.expand(len(image), -1))
-
-
 def test_a_network_of_two_inputs_is_looked_at_with_one_of_them_held():
     torch.manual_seed(0)
     net, x, question = Questioned().eval(), images(2, 12, 10), torch.randn(1, 4)
     a = net.body(x).detach().requires_grad_()
     (g,) = torch.autograd.grad(net.tail(a, question.expand(2, -1))[:, 3].sum(), a)
-    held = Asked(net, question)
+    held = hold_inputs(net, question)
     found = class_activation_map(held, x, "gradcam", 3, "net.body").raw
     torch.testing.assert_close(found, (g.mean((2, 3), keepdim=True) * a).sum(1).relu().detach())
     # Methods that run it on many images at once ask the question of each.

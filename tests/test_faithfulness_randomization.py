@@ -168,6 +168,17 @@ class TestReinitialize:
             reinitialize(net, torch.Generator().manual_seed(0), set())
             assert 0.01 < float(net(x).std()) < 100
 
+    @pytest.mark.parametrize("groups", [1, 4])
+    @pytest.mark.parametrize(("wide", "narrow", "stride"), [(64, 16, 1), (16, 64, 1), (32, 32, 2), (32, 32, (1, 2))])
+    def test_a_transposed_convolution_doubles_the_variance_of_noise(self, wide, narrow, stride, groups):
+        """As a ReLU will halve it: what a unit sums up counts, not over how many units an input is spread."""
+        layer = nn.ConvTranspose2d(wide, narrow, 4, stride=stride, groups=groups, bias=False)
+        reinitialize(layer, torch.Generator().manual_seed(0), set())
+        x = torch.randn(8, wide, 24, 24, generator=torch.Generator().manual_seed(1))
+        with torch.no_grad():
+            inside = layer(x)[..., 4:-4, 4:-4]
+        assert float(inside.square().mean()) == pytest.approx(2, rel=0.1)
+
     def test_what_is_no_weight_keeps_its_values_in_another_order(self):
         class Tokens(nn.Module):
             def __init__(self):

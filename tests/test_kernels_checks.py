@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 
 import numpy as np
 import pytest
+import timm
 import torch
 from kernel_nets import linear, shared, wrapped
 from torch import nn
@@ -15,8 +17,10 @@ from viztool.errors import ViztoolError
 from viztool.images import write_image
 from viztool.kernels import objectives as o
 from viztool.kernels.checks import high_frequency_fraction, robustness
+from viztool.kernels.main_path import maker_of
 from viztool.kernels.photos import PhotoActivity, selectivity, watch_photos
 from viztool.kernels.weights import KernelWeights, kernel_of
+from viztool.models.model import wrap_model
 
 rng = np.random.default_rng(0)
 PHOTOS = [rng.integers(0, 256, (24, 24, 3), np.uint8) for _ in range(11)]
@@ -57,6 +61,12 @@ class TestRobustness:
             model.net[0].weight.copy_(board)
         lost = robustness(model, [o.channel("0", 0)], board * 0.5 + 0.5)
         assert abs(lost.item()) < 0.3
+
+    def test_draws_of_one_picture_are_no_pictures(self) -> None:
+        """The first of a row of pictures is to do what the row begins with, and nothing of what it ends with."""
+        images, first = torch.rand(1, 3, 24, 24), o.channel("first", 0) + 9 * o.l2(centre=-1)
+        row = o.interpolation(first, -100 * o.channel("first", 1))
+        assert torch.equal(robustness(shared(), [row], images), robustness(shared(), [first], images))
 
     def test_of_a_score_that_is_not_positive_there_is_none(self) -> None:
         model, _ = linear(3, 8)
@@ -110,6 +120,31 @@ class TestPhotos:
             view = activity.model.view(PHOTOS[excerpt.photo])
             np.testing.assert_array_equal(excerpt.picture, view[max(0, y) : min(24, y + 5), max(0, x) : min(24, x + 5)])
 
+    @pytest.mark.parametrize("mode", ["nearest", "bilinear"])
+    def test_behind_an_upsampling_neighbours_have_crops_of_their_own(self, mode: str) -> None:
+        """Found the slow way: the pixels with a gradient from the unit, where all weights are positive."""
+        net = nn.Sequential(
+            nn.Conv2d(3, 2, 3, stride=3), nn.Upsample(scale_factor=4, mode=mode), nn.Conv2d(2, 4, 2, bias=False)
+        )
+        for name, parameter in net.named_parameters():
+            nn.init.uniform_(parameter, 0.1, 1) if name.endswith("weight") else nn.init.zeros_(parameter)
+        model = wrapped(net)
+        activity = watch_photos(model, "2", PHOTOS, keep=len(PHOTOS))
+        sizes = set()
+        for kind in ("top", "least", "random"):
+            for channel in range(4):
+                for excerpt, place in zip(
+                    activity.excerpts(channel, kind), activity.places[kind][channel], strict=True
+                ):
+                    x = torch.rand(1, 3, 24, 24, dtype=torch.float64, requires_grad=True)
+                    unit = copy.deepcopy(net).double()(x)[0, channel, place[0], place[1]]
+                    (gradient,) = torch.autograd.grad(unit, x)
+                    rows, columns = (gradient[0].sum(0).sum(axis).nonzero()[:, 0] for axis in (1, 0))
+                    seen = model.view(PHOTOS[excerpt.photo])[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+                    np.testing.assert_array_equal(excerpt.picture, seen)
+                    sizes.add(excerpt.picture.shape[:2])
+        assert len(sizes) > 1
+
     def test_selectivity_is_how_far_the_best_stands_out(self) -> None:
         means = np.array([[0.0, 1.0, 5.0], [0.0, 1.0, 5.0], [0.0, 2.0, 5.0], [4.0, 2.0, 5.0]], np.float32)
         np.testing.assert_allclose(selectivity(means), [3 / np.sqrt(3), 1, 0])
@@ -145,8 +180,57 @@ class TestWeights:
         assert kernel_of(model, "blocks.4.0.bn1", 0, 480) is None
 
     def test_a_transposed_convolutions_kernel_is_that_of_its_output(self) -> None:
-        net = nn.Sequential(nn.ConvTranspose2d(4, 6, 3))
-        np.testing.assert_array_equal(kernel_of(net, "0", 5, 6).values, net[0].weight[:, 5].detach().numpy())
+        model = wrapped(nn.Sequential(nn.Conv2d(3, 4, 1), nn.ConvTranspose2d(4, 6, 3)))
+        np.testing.assert_array_equal(kernel_of(model, "1", 5, 6).values, model.net[1].weight[:, 5].detach().numpy())
+
+    @pytest.mark.parametrize("channel", range(6))
+    def test_and_that_of_its_group(self, channel: int) -> None:
+        """What the unit in the middle answers to a picture of one bright input is a weight of its kernel."""
+        model = wrapped(nn.Sequential(nn.Conv2d(3, 4, 1), nn.ConvTranspose2d(4, 6, 1, groups=2, bias=False)))
+        values = kernel_of(model, "1", channel, 6).values
+        answers = model.net[1](torch.eye(4)[..., None, None])[:, channel, 0, 0]
+        group = slice(0, 2) if channel < 3 else slice(2, 4)
+        np.testing.assert_allclose(values[:, 0, 0], answers[group].detach().numpy())
+
+    @pytest.mark.parametrize(
+        ("name", "layer", "width", "kernel"),
+        [
+            ("resnet18", "layer2.0", 128, "layer2.0.conv2"),  # and not the shortcut's, which is defined last
+            ("resnet18", "layer2", 128, "layer2.1.conv2"),
+            ("resnet18", "layer2.0.downsample", 128, "layer2.0.downsample.0"),
+            ("resnet18", "layer2.0.act2", 128, None),
+            ("resnet18", "", 1000, "fc"),
+            ("seresnet18", "layer2.0", 128, "layer2.0.conv2"),  # the excitation comes later, and only weighs
+            ("seresnet18", "layer2.0.se", 128, None),
+            ("convnext_atto", "stages.1.blocks.0", 80, "stages.1.blocks.0.mlp.fc2"),
+            ("densenet121", "features.denseblock1", 256, None),  # parts of it are from many kernels
+            ("repvgg_a0", "stages.1.0", 96, "stages.1.0.conv_kxk.conv"),  # as long as the way through 1 × 1
+            ("vit_tiny_patch16_224", "blocks.0", 192, "blocks.0.mlp.fc2"),
+            ("vit_tiny_patch16_224", "blocks.0.attn", 192, "blocks.0.attn.proj"),
+        ],
+    )
+    def test_of_paths_that_meet_the_longest_counts(self, name: str, layer: str, width: int, kernel: str | None) -> None:
+        assert maker_of(wrap_model(timm.create_model(name).eval()), layer, width) == kernel
+
+    def test_a_network_that_takes_no_such_picture_behind_the_layer(self) -> None:
+        net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 22 * 22, 2))
+        assert maker_of(wrapped(net), "1", 4, (9, 9)) is None
+        assert maker_of(wrapped(net), "0", 4, (9, 9)) == "0"
+
+    def test_attention_makes_channels_of_its_own(self) -> None:
+        class Attending(nn.Module):
+            def __init__(self) -> None:
+                super().__init__()
+                self.conv = nn.Conv2d(3, 4, 3)
+                self.attention = nn.MultiheadAttention(4, 2, batch_first=True)
+
+            def forward(self, x: torch.Tensor) -> torch.Tensor:
+                tokens = self.conv(x).flatten(2).mT
+                return self.attention(tokens, tokens, tokens)[0]
+
+        model = wrapped(nn.Sequential(Attending()))
+        assert maker_of(model, "0.conv", 4) == "0.conv"
+        assert maker_of(model, "0", 4) is None
 
     def test_norms_and_order(self) -> None:
         values = np.zeros((3, 2, 2), np.float32)

@@ -118,6 +118,23 @@ class TestOptimum:
         )
         torch.testing.assert_close(scores[0], scores[1])
 
+    @pytest.mark.parametrize(
+        "wanted",
+        [o.diversity("second"), o.interpolation(o.channel("second", 0), -3 * o.channel("second", 1))],
+        ids=["diversity", "interpolation"],
+    )
+    def test_views_are_no_pictures(self, wanted: o.Objective) -> None:
+        """Without transforms the views of a picture are the picture: several pictures score as they do in one view."""
+        model, start = shared(), torch.rand(3, 3, 24, 24)
+        scores: dict[int, Tensor] = {}
+        for views in (1, 3):
+
+            def keep(progress: Progress, views: int = views) -> None:
+                scores[views] = progress.scores
+
+            maximize(model, wanted, images=3, steps=1, start=start, views=views, transforms=NONE, callback=keep)
+        torch.testing.assert_close(scores[3], scores[1])
+
     def test_it_starts_from_a_picture(self) -> None:
         begun = 0.2 + 0.6 * torch.rand(1, 3, 20, 28)
         seen: list[Tensor] = []

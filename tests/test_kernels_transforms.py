@@ -23,7 +23,7 @@ def generators(*seeds: int) -> list[torch.Generator]:
         Transforms(rotate(10)),
         Transforms(scale(0.8, 1.3)),
         Transforms(crop(0.2)),
-        Transforms(pad(4), jitter(5), scale(0.9, 1.1), rotate(10), jitter(3)),
+        Transforms(pad(4), jitter(6), scale(0.9, 1.1), rotate(10), jitter(2)),
     ],
 )
 def test_a_zero_draw_is_the_identity(transforms: Transforms, channels: int) -> None:
@@ -43,8 +43,30 @@ def test_pad_frames_in_grey_and_keeps_the_picture(size: tuple[int, int]) -> None
 def test_jitter_cuts_a_window_out(draw: tuple[float, float]) -> None:
     x = torch.rand(1, 2, 20, 24)
     found = Transforms(jitter(8)).apply(x, torch.tensor([draw]))
-    left, top = (4 + int(4 * d) for d in draw)
+    left, top = (int((d + 1) / 2 * 9) for d in draw)
     torch.testing.assert_close(found, x[:, :, top : top + 12, left : left + 16], atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("pixels", [1, 2, 3, 4, 8])
+def test_jitter_reaches_every_whole_place_as_often(pixels: int) -> None:
+    """Columns and rows say where each window began."""
+    y, x = torch.meshgrid(torch.arange(12.0), torch.arange(15.0), indexing="ij")
+    pictures = torch.stack([x, y])[None].repeat(3000, 1, 1, 1)
+    draws = 2 * torch.rand(3000, 2, generator=torch.Generator().manual_seed(0)) - 1
+    found = Transforms(jitter(pixels)).apply(pictures, draws)
+    assert found.shape == (3000, 2, 12 - pixels, 15 - pixels)
+    for corner in (found[:, 0, 0, 0], found[:, 1, 0, 0]):
+        torch.testing.assert_close(corner, corner.round(), atol=1e-4, rtol=0)
+        counts = torch.bincount(corner.round().long(), minlength=pixels + 1)
+        assert len(counts) == pixels + 1
+        assert (counts / 3000 * (pixels + 1) - 1).abs().max() < 0.2
+
+
+@pytest.mark.parametrize("draw", [-1.0, 0.0, 1.0])
+def test_jitter_of_a_picture_that_is_smaller_leaves_one_pixel_of_it(draw: float) -> None:
+    x = torch.arange(15.0).view(1, 1, 3, 5)
+    found = Transforms(jitter(20)).apply(x, torch.full((1, 2), draw))
+    torch.testing.assert_close(found, x[:, :, [round(1 + draw)], :][..., [round(2 + 2 * draw)]])
 
 
 def test_rotation_and_zoom_are_those_of_opencv() -> None:

@@ -227,6 +227,7 @@ def test_numbers_are_the_whole_table():
         "output_shape": [1, 4, 8, 8],
         "parameters": 148,
         "macs": 9216,
+        "uncounted": [],
         "receptive_field": {
             "size": [3, 3],
             "stride": [1, 1],

@@ -6,10 +6,10 @@ from typing import Literal, TypeAlias
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from viztool.errors import ModelError, ViztoolError
 from viztool.models.model import Model
+from viztool.tensors.blur import gaussian_blur
 
 Baseline: TypeAlias = Literal["mean", "black", "blur"] | Tensor
 
@@ -34,23 +34,10 @@ def baseline_of(model: Model | nn.Module, x: Tensor, baseline: Baseline) -> Tens
     if baseline == "mean":
         return torch.zeros_like(x)
     if baseline == "blur":
-        return _blurred(x)
+        return gaussian_blur(x, _BLUR)
     if baseline == "black":
         if not isinstance(model, Model):
             raise ModelError("what is black to a bare network is not known; use wrap_model first, or give a tensor")
         black = model.normalize(torch.zeros(1, 3, *x.shape[-2:], device=x.device))
         return black.to(x).expand_as(x).clone()
     raise ViztoolError(f"no baseline is called {baseline!r}; there are mean, black, blur, or a tensor")
-
-
-def _blurred(x: Tensor) -> Tensor:
-    """Gaussian blur over the last two dimensions; what is beyond the edge is as the edge."""
-    sigma = _BLUR * min(x.shape[-2:])
-    reach = max(1, round(3 * sigma))
-    offsets = torch.arange(-reach, reach + 1, device=x.device)
-    kernel = torch.exp(-0.5 * (offsets / sigma) ** 2)
-    kernel = kernel / kernel.sum()
-    planes = x.float().reshape(-1, 1, *x.shape[-2:])
-    planes = F.conv2d(F.pad(planes, (reach, reach, 0, 0), mode="replicate"), kernel.view(1, 1, 1, -1))
-    planes = F.conv2d(F.pad(planes, (0, 0, reach, reach), mode="replicate"), kernel.view(1, 1, -1, 1))
-    return planes.reshape(x.shape).to(x.dtype)

@@ -10,7 +10,6 @@ from torch import Tensor, nn
 
 from viztool.attribution import registry
 from viztool.attribution.baseline import Baseline, baseline_of
-from viztool.attribution.problem import Problem
 from viztool.heatmaps.heatmap import Heatmap, require_finite
 from viztool.hooks.evaluating import evaluating
 from viztool.hooks.frozen import frozen
@@ -19,7 +18,8 @@ from viztool.hooks.watch import watch
 from viztool.models.model import Model
 from viztool.models.subject import one_batch, predictions
 from viztool.render.colormaps import Picture
-from viztool.targets.resolve import Target, resolve
+from viztool.targets.question import Question
+from viztool.targets.resolve import Target
 
 
 def attribute(
@@ -55,29 +55,24 @@ def attribute(
     settings = chosen.with_options(options)
     x, subjects = one_batch(model, photo, source)
     net = unwrap(model)
-    names = model.classes if isinstance(model, Model) else None
     with torch.inference_mode(False), torch.no_grad(), evaluating(net), frozen(net), watch({}):
-        # A tensor that was made in inference mode can be in no graph.
-        x = x.detach().clone()
-        output = net(x.clone())
-        resolved = resolve(target, output, names, len(x))
-        score = resolved.score(output).float()
-        require_finite("the score", score)
-        problem = Problem(net, x, resolved, score, baseline_of(model, x, baseline), seed)
-        raw = chosen.compute(problem, **settings).float()
+        question = Question(model, x, target, seed=seed)
+        require_finite("the score", question.score)
+        compared = (baseline_of(model, question.x, baseline),) if chosen.baseline else ()
+        raw = chosen.compute(question, *compared, **settings).float()
         raw = raw if raw.dim() == 3 else raw.sum(tuple(range(1, raw.dim() - 2)))
         told = baseline if isinstance(baseline, str) else "a tensor"
         return Heatmap(
             method=chosen.name,
             raw=raw.cpu(),
-            target=resolved.names,
-            classes=resolved.classes,
-            score=score.cpu(),
+            target=question.target.names,
+            classes=question.target.classes,
+            score=question.score.cpu(),
             layer=(),
             signed=chosen.signed,
             subjects=subjects,
-            predictions=predictions(model, output),
-            unit=problem.details.pop("unit", chosen.unit),
+            predictions=predictions(model, question.output),
+            unit=question.details.pop("unit", chosen.unit),
             seed=seed if chosen.seeded else None,
             details={
                 "title": chosen.title,
@@ -85,6 +80,6 @@ def attribute(
                 "channels": "summed",
                 **({"baseline": told} if chosen.baseline else {}),
                 **settings,
-                **problem.details,
+                **question.details,
             },
         )

@@ -1,9 +1,9 @@
-"""What operations a score was made by: the nodes of its autograd graph."""
+"""What operations an output was made by: the nodes of its autograd graph."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from torch import Tensor
 from torch.autograd.graph import Node
@@ -12,9 +12,9 @@ from viztool.attribution.rules import is_own
 from viztool.errors import ModelError
 
 
-def nodes(scores: Tensor) -> Iterator[Node]:
-    """Every node that `scores` came from, once."""
-    todo = [scores.grad_fn]
+def nodes(ends: Iterable[Tensor]) -> Iterator[Node]:
+    """Every node that these tensors came from, once."""
+    todo = [end.grad_fn for end in ends]
     seen: set[Node] = set()
     while todo:
         node = todo.pop()
@@ -50,14 +50,14 @@ _PRODUCTS = frozenset({"Mul", "Convolution", "Mm", "Bmm", "Dot", "Mv", "Linear"}
 _LINEAR_IN_PLACE = frozenset({"add", "sub", "neg", "mul", "div", "copy", "zero", "fill"})
 
 
-def require_rules(scores: Tensor, method: str, hidden: set[str], more: frozenset[str] = frozenset()) -> None:
-    """Raise ModelError if `scores` came through an operation that is neither linear, nor a rule's, nor in `more`.
+def require_rules(ends: Iterable[Tensor], method: str, hidden: set[str], more: frozenset[str] = frozenset()) -> None:
+    """Raise ModelError if a tensor of `ends` came through an operation that is neither linear, a rule's, nor in `more`.
 
     hidden: what `Rules` saw that the graph does not tell. more: names of operations whose gradient is their rule.
     """
     for name in sorted(hidden - _LINEAR_IN_PLACE):
         raise ModelError(f"{method} has no rule for {name!r} in place on a part of a tensor; use integrated_gradients")
-    for node in nodes(scores):
+    for node in nodes(ends):
         if is_own(node):
             continue
         name = operation(node)

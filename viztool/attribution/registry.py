@@ -13,7 +13,8 @@ from viztool.errors import ViztoolError
 from viztool.registry import Registry
 
 Compute: TypeAlias = Callable[..., Tensor]
-"""From a `Problem`, and options by keyword, to a tensor of the input's shape, or to maps (N, H, W)."""
+"""From a `Question`, the baseline where the method takes one, and options by keyword, to a tensor of the input's
+shape, or to maps (N, H, W)."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,7 @@ def method(
     baseline: bool = False,
     seeded: bool = False,
 ) -> Callable[[Compute], Compute]:
-    """Add a method: a function from a `Problem`, and its own keyword-only options, to a tensor."""
+    """Add a method: see `Compute`; its options are keyword-only."""
 
     def add(compute: Compute) -> Compute:
         _methods.add(name, AttributionMethod(name, title, paper, compute, unit, signed, baseline, seeded))

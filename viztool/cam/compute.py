@@ -12,16 +12,18 @@ from viztool.cam.decomposition import first_component
 from viztool.cam.evidence import Evidence
 from viztool.cam.layer_choice import choose_layer, stages
 from viztool.cam.registry import CamMethod
-from viztool.cam.run import Run
 from viztool.cam.smoothing import fuse, largest, views
 from viztool.errors import LayerError, TargetError, ViztoolError
 from viztool.heatmaps.heatmap import Heatmap
 from viztool.hooks.evaluating import evaluating
+from viztool.hooks.frozen import frozen
 from viztool.hooks.naming import named_layers, unwrap
 from viztool.hooks.select import STAGES, select
+from viztool.hooks.watch import watch
 from viztool.models.model import Model
 from viztool.models.subject import one_batch, predictions
 from viztool.render.colormaps import Picture
+from viztool.targets.question import Question
 from viztool.targets.resolve import Target
 
 
@@ -65,31 +67,27 @@ def class_activation_map(
         raise TargetError("mirroring moves what a target of your own may look at; leave smooth_flips out")
     x, subjects = one_batch(model, photo, source)
     net = unwrap(model)
-    names = model.classes if isinstance(model, Model) else None
-    with torch.inference_mode(False), torch.no_grad(), evaluating(net):
-        if x.is_inference():
-            x = x.clone()
+    with torch.inference_mode(False), torch.no_grad(), evaluating(net), frozen(net), watch({}):
         layers = _layers(net, x, chosen, layer)
-        run = Run(net, x, layers, target, names, seed)
+        question = Question(model, x, target, layers=layers, seed=seed)
         maps = [
-            back(_map(chosen, run if view is x else run.on(view), smooth_eigen))
+            back(_map(chosen, question if view is x else question.on(view), smooth_eigen))
             for view, back in views(x, smooth_flips, smooth_scales)
         ]
         raw = maps[0] if len(maps) == 1 else fuse(maps, (maps[0].shape[1], maps[0].shape[2]))
-        score = run.scores(run.output)[0].float()
         return Heatmap(
             method=chosen.name,
             raw=raw.cpu(),
-            target=run.target.names,
-            classes=run.target.classes,
-            score=score.cpu(),
+            target=question.target.names,
+            classes=question.target.classes,
+            score=question.score.cpu(),
             layer=layers,
             signed=chosen.signed,
             subjects=subjects,
-            predictions=predictions(model, run.output),
+            predictions=predictions(model, question.output),
             unit=chosen.unit if len(maps) == 1 and len(layers) <= 1 else "of the maximum",
             seed=seed,
-            details={"title": chosen.title, "paper": chosen.paper, **run.details},
+            details={"title": chosen.title, "paper": chosen.paper, **question.details},
         )
 
 
@@ -107,9 +105,9 @@ def _layers(net: nn.Module, x: Tensor, method: CamMethod, layer: str | Iterable[
     return tuple(dict.fromkeys([*found, *picked]))
 
 
-def _map(method: CamMethod, run: Run, smooth_eigen: bool) -> Tensor:
-    """The map of the run, (N, h, w), of all its layers."""
-    maps = [_map_of_layer(method, Evidence(run, layer), smooth_eigen) for layer in run.layers or ("",)]
+def _map(method: CamMethod, question: Question, smooth_eigen: bool) -> Tensor:
+    """The map, (N, h, w), of all layers of the question."""
+    maps = [_map_of_layer(method, Evidence(question, layer), smooth_eigen) for layer in question.layers or ("",)]
     return maps[0] if len(maps) == 1 else fuse(maps, largest(maps))
 
 

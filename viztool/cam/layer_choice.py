@@ -52,7 +52,7 @@ def choose_layer(net: nn.Module, x: Tensor) -> str:
 def stages(net: nn.Module, x: Tensor) -> list[str]:
     """The last layer at each resolution, in the order in which they run. Raises LayerError if none has maps."""
     with torch.no_grad(), having_maps(), capture(net, STAGES, reduce=_nothing) as acts:
-        net(x)
+        net(x.clone())
     return acts.layers
 
 
@@ -80,7 +80,7 @@ def _candidates(net: nn.Module, x: Tensor) -> list[str]:
         having_maps(),
         capture(net, STAGES, reduce=_nothing) as acts,
     ):
-        output = net(x)
+        output = net(x.clone())
     scores = next((tensor for tensor in tensors_in(output) if tensor.dim() == 4), None)
     classes = None if scores is None else scores.shape[1]
     candidates = []

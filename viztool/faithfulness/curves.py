@@ -7,9 +7,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from viztool.faithfulness.copies import confidences
 from viztool.faithfulness.imputation import impute
-from viztool.faithfulness.probe import Probe
 from viztool.results import Part
+from viztool.targets.question import Question
 
 ROAD_SHARES = (0.1, 0.3, 0.5, 0.7, 0.9)
 
@@ -48,10 +49,10 @@ def step_counts(pixels: int, steps: int) -> Tensor:
     return counts
 
 
-def walk(probe: Probe, places: Tensor, start: Tensor, end: Tensor, counts: Tensor) -> Tensor:
+def walk(question: Question, places: Tensor, start: Tensor, end: Tensor, counts: Tensor) -> Tensor:
     """The probability on the way from one image to another, pixel by pixel: (M, S).
 
-    places: (M, H, W), each map's order, 0 first. start, end: as the probe's image. counts: (S,) of pixels that are
+    places: (M, H, W), each map's order, 0 first. start, end: as the image. counts: (S,) of pixels that are
     already the end's. Deletion goes from the image to a blank, insertion from a blur to the image. Petsiuk et al. 2018
     (RISE).
     """
@@ -59,22 +60,22 @@ def walk(probe: Probe, places: Tensor, start: Tensor, end: Tensor, counts: Tenso
 
     def copies(indices: Tensor) -> Tensor:
         came = places[indices // len(inner)] < inner[indices % len(inner)].view(-1, 1, 1)
-        return torch.where(probe.masks(came), end, start)
+        return torch.where(question.masks(came), end, start)
 
-    ends = probe(2, lambda indices: torch.cat([start, end])[indices.to(start.device)])[:, 0]
-    between = probe(len(places) * len(inner), copies)[:, 0].view(len(places), len(inner))
+    ends = confidences(question, 2, lambda indices: torch.stack([start, end])[indices.to(start.device)])
+    between = confidences(question, len(places) * len(inner), copies).view(len(places), len(inner))
     return torch.cat([ends[:1].expand(len(places), 1), between, ends[1:].expand(len(places), 1)], 1)
 
 
-def road(probe: Probe, places: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
+def road(question: Question, places: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
     """The probability with the most, and with the least relevant pixels filled in: each (M, F), at ROAD_SHARES.
 
     places: (M, H, W). noise: as the image, standard normal. Rong et al. 2022: MoRF and LeRF, without training anew.
     """
-    h, w = probe.size
+    x, (h, w) = question.x, question.size
     counts = (torch.tensor(ROAD_SHARES, dtype=torch.float64) * h * w).round().long()
     both = torch.stack([places, h * w - 1 - places])
-    flat = probe.x.reshape(1, -1, h, w)  # frames of a video become channels
+    flat = x.reshape(1, -1, h, w)  # frames of a video become channels
     steps = len(counts)
 
     def copies(indices: Tensor) -> Tensor:
@@ -84,7 +85,7 @@ def road(probe: Probe, places: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
             missing[:, None].to(flat.device, torch.float32),
             noise.to(flat.device),
         )
-        return filled.view(len(indices), *probe.x.shape[1:])
+        return filled.view(len(indices), *x.shape)
 
-    most, least = probe(2 * len(places) * steps, copies)[:, 0].view(2, len(places), steps)
+    most, least = confidences(question, 2 * len(places) * steps, copies).view(2, len(places), steps)
     return most, least

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from viztool.faithfulness.probe import Probe
+from viztool.faithfulness.copies import confidences
+from viztool.targets.question import Question
 
 
-def confidence(probe: Probe, evidence: Tensor) -> Tensor:
+def confidence(question: Question, evidence: Tensor) -> Tensor:
     """The probability where the image is faded to blank as far as the map is low: (M,).
 
     evidence: (M, H, W) in [0, 1]. E = map ∘ image, the explanation map of Chattopadhyay et al. 2018
     (Grad-CAM++), of the normalised image, so that nothing is the mean colour.
     """
-    return probe(len(evidence), lambda indices: probe.masks(evidence[indices]).to(probe.x.dtype) * probe.x)[:, 0]
+    x = question.x
+    return confidences(question, len(evidence), lambda indices: question.masks(evidence[indices]).to(x.dtype) * x)
 
 
 def average_drop(before: Tensor, after: Tensor) -> Tensor:

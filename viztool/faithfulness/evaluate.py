@@ -15,7 +15,6 @@ from viztool.faithfulness.curves import ROAD_SHARES, Curve, road, step_counts, w
 from viztool.faithfulness.drop import average_drop, confidence, increase
 from viztool.faithfulness.errors import HeatmapError
 from viztool.faithfulness.orders import random_maps, ranks
-from viztool.faithfulness.probe import Probe, Reading, of_class, of_score
 from viztool.faithfulness.removal import blank, blurred
 from viztool.faithfulness.result import Evaluation
 from viztool.faithfulness.score import Score
@@ -27,6 +26,8 @@ from viztool.models.model import Model
 from viztool.models.subject import Subject, looks_at
 from viztool.render.colormaps import Picture
 from viztool.results import Results
+from viztool.targets.question import Question
+from viztool.targets.resolve import Resolved, Target, settled
 from viztool.targets.resolve import Score as TargetScore
 
 
@@ -84,13 +85,13 @@ def evaluate_heatmap(
     judged: list[list[_Judged]] = [[] for _ in heatmaps]
     with evaluating(net):
         for index, (x, _) in enumerate(images):
-            known: dict[int | None, Losses] = {}
+            known: dict[int | None, tuple[Question, Losses]] = {}
             for at, each in enumerate(heatmaps):
                 label = None if each.classes is None else each.classes[index]
-                probe = Probe(net, x, _reading(each, label, target))
                 if label not in known:
-                    known[label] = losses(probe, torch.Generator().manual_seed(seed))
-                judged[at].append(_judge(probe, _beside_random(each, index, draws, seed), known[label], steps, seed))
+                    question = Question(model, x, _target(each, index, target), seed=seed)
+                    known[label] = question, losses(question, question.generator())
+                judged[at].append(_judge(*known[label], _beside_random(each, index, draws, seed), steps))
     evaluations = Results(_evaluation(each, found, seed) for each, found in zip(heatmaps, judged, strict=True))
     return evaluations if several else evaluations[0]
 
@@ -110,12 +111,12 @@ def _require_same(heatmap: Heatmap, subjects: Sequence[Subject]) -> None:
             raise HeatmapError(f"the heatmap is of another photo than number {index}; give the one that it was made of")
 
 
-def _reading(heatmap: Heatmap, label: int | None, target: TargetScore | None) -> Reading:
-    if label is not None:
-        return of_class(label)
+def _target(heatmap: Heatmap, index: int, target: TargetScore | None) -> Target | Resolved:
+    if heatmap.classes is not None:
+        return settled([heatmap.classes[index]], [heatmap.target[index]])
     if target is None:
         raise TargetError(f"the heatmap is of {heatmap.target[0]}, which is no class; pass that score as target=")
-    return of_score(target)
+    return target
 
 
 def _beside_random(heatmap: Heatmap, index: int, draws: int, seed: int) -> Tensor:
@@ -130,19 +131,19 @@ class _Judged(dict[str, Tensor]):
     """What was found for one image: curves (1 + D, S) and scores (1 + D,), the heatmap's own first, by their names."""
 
 
-def _judge(probe: Probe, maps: Tensor, found: Losses, steps: int, seed: int) -> _Judged:
-    h, w = probe.size
-    generator = torch.Generator().manual_seed(seed)
+def _judge(question: Question, found: Losses, maps: Tensor, steps: int) -> _Judged:
+    x, (h, w) = question.x, question.size
+    generator = question.generator()
     places = ranks(maps, generator)
-    noise = torch.randn(probe.x[0].numel() // (h * w), h, w, generator=generator)
+    noise = torch.randn(x[0].numel() // (h * w), h, w, generator=generator)
     counts = step_counts(h * w, steps)
-    most, least = road(probe, places, noise)
-    deletion = walk(probe, places, probe.x, blank(probe.x), counts)
-    before, after = deletion[:, 0], confidence(probe, maps.clamp_min(0))
+    most, least = road(question, places, noise)
+    deletion = walk(question, places, x, blank(x), counts)
+    before, after = deletion[:, 0], confidence(question, maps.clamp_min(0))
     return _Judged(
         shares=counts / (h * w),
         deletion=deletion,
-        insertion=walk(probe, places, blurred(probe.x), probe.x, counts),
+        insertion=walk(question, places, blurred(x), x, counts),
         road_most=most,
         road_least=least,
         average_drop=average_drop(before, after),

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from math import prod
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
+from torch.nn.modules.conv import _ConvTransposeNd
 
 from viztool.hooks.naming import layers_inside, named_layers
 from viztool.hooks.watch import watch
@@ -55,12 +57,19 @@ def reinitialize(module: nn.Module, generator: torch.Generator, done: set[int]) 
             done.add(id(parameter))
             with torch.no_grad():
                 if name.endswith("weight") and parameter.dim() >= 2 and not isinstance(layer, nn.Embedding):
-                    fan_in = parameter[0].numel()
-                    value = torch.randn(parameter.shape, generator=generator) * (2 / fan_in) ** 0.5
+                    deviation = (2 / _fan_in(layer, parameter)) ** 0.5
+                    value = torch.randn(parameter.shape, generator=generator) * deviation
                 else:
                     order = torch.randperm(parameter.numel(), generator=generator)
                     value = parameter.detach().cpu().flatten()[order].view(parameter.shape)
                 parameter.copy_(value)
+
+
+def _fan_in(layer: nn.Module, weight: Tensor) -> float:
+    """How many products a unit of the layer sums up; of a transposed convolution with a stride, on average."""
+    if isinstance(layer, _ConvTransposeNd):  # its inputs come first, and a stride spreads the taps over units
+        return len(weight) / layer.groups * weight[0, 0].numel() / prod(layer.stride)
+    return weight[0].numel()
 
 
 def _parts(block: str, layers: Mapping[str, nn.Module]) -> Sequence[str]:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from viztool.faithfulness.probe import Probe
+from viztool.faithfulness.copies import scores
+from viztool.targets.question import Question
 
 # Ancona et al. take single pixels and 100 sets of each size, n from 1 to 80 % of them. At today's sizes the loss of
 # n scattered pixels of 50,000 says little about any of them, so these are cells, and n a share of their number.
@@ -28,9 +29,9 @@ class Losses:
     grid: tuple[int, int]
 
 
-def losses(probe: Probe, generator: torch.Generator) -> Losses:
+def losses(question: Question, generator: torch.Generator) -> Losses:
     """Take random sets of cells out of the image: f(x) − f(x without the set), f being the score."""
-    h, w = probe.size
+    x, (h, w) = question.x, question.size
     grid = min(h, _CELLS), min(w, _CELLS)
     cells = grid[0] * grid[1]
     sizes = [max(1, round(share * cells)) for share in _SHARES]
@@ -40,10 +41,10 @@ def losses(probe: Probe, generator: torch.Generator) -> Losses:
 
     def copies(indices: Tensor) -> Tensor:
         out = sets.flatten(0, 1)[indices - 1][:, numbers] * (indices > 0).view(-1, 1, 1)
-        return torch.where(probe.masks(out) > 0, 0, probe.x)
+        return torch.where(question.masks(out) > 0, 0, x)
 
-    scores = probe(1 + len(sizes) * _SETS, copies)[:, 1]
-    return Losses(sets, (scores[0] - scores[1:]).view(len(sizes), _SETS), grid)
+    said = scores(question, 1 + len(sizes) * _SETS, copies)
+    return Losses(sets, (said[0] - said[1:]).view(len(sizes), _SETS), grid)
 
 
 def sensitivity_n(maps: Tensor, found: Losses) -> Tensor:

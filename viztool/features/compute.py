@@ -163,7 +163,7 @@ def _look(
 
 def _run(net: nn.Module, x: Tensor) -> Any:
     try:
-        return net(x)
+        return net(x.clone())  # it may change its input in place
     except (ViztoolError, torch.OutOfMemoryError):
         raise
     except Exception as error:

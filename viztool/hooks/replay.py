@@ -50,12 +50,13 @@ class Replay:
         if len(chosen) > 1:
             raise LayerError(f"{layer!r} picks {len(chosen)} layers, {chosen[0]!r} and others; a replay is of one")
         self._target = named[chosen[0]]
-        self._inputs = inputs if isinstance(inputs, tuple) else (inputs,)
+        # Copies, here and for each forward: the caller may change them, and the network in place.
+        self._inputs = map_tensors(Tensor.clone, inputs if isinstance(inputs, tuple) else (inputs,))
         self._batch = next((len(tensor) for tensor in tensors_in(self._inputs) if tensor.dim()), 0)
         self._copies = False
         recorder = _Recorder(self._target)
         with torch.no_grad(), running(self._net), watch(named, enter=recorder.enter, exit=recorder.exit):
-            self.output = self._net(*self._inputs)
+            self.output = self._net(*map_tensors(Tensor.clone, self._inputs))
         if recorder.before is None:
             raise LayerError(f"layer {chosen[0]!r} did not run; a replay needs one that does")
         if not isinstance(recorder.output, Tensor):

@@ -45,9 +45,10 @@ class TailPass:
         root = unwrap(net)
         named = named_layers(root)
         chosen = select(named, layers)
-        # A tensor that was made in inference mode can be in no graph: leave the mode, and copy the input.
+        # A tensor that was made in inference mode can be in no graph: leave the mode, and copy the input. The network
+        # may change it in place, besides.
         with torch.inference_mode(False), torch.no_grad(), frozen(root):
-            given = map_tensors(_outside_inference, inputs if isinstance(inputs, tuple) else (inputs,))
+            given = map_tensors(Tensor.clone, inputs if isinstance(inputs, tuple) else (inputs,))
             with (
                 watch({name: named[name] for name in chosen}, exit=_grad_from_here),
                 capture(root, chosen, grads=True) as acts,
@@ -91,10 +92,6 @@ class TailPass:
 def _grad_from_here(name: str, module: nn.Module, output: Any) -> None:
     """Runs before the hook that captures, whose clone is then the start of the graph."""
     torch.set_grad_enabled(True)
-
-
-def _outside_inference(tensor: Tensor) -> Tensor:
-    return tensor.clone() if tensor.is_inference() else tensor
 
 
 def _first_real(layer: str, output: Any) -> Tensor:

@@ -28,6 +28,7 @@ class _Seen:
 
     calls: int = 0
     macs: int = 0
+    uncounted: frozenset[str] = frozenset()
     output_shape: tuple[int, ...] | None = None
     receptive_field: ReceptiveField | None = None
 
@@ -43,7 +44,8 @@ def layer_table(model: nn.Module | object, x: Any = None, *, depth: int | None =
     depth: leave out layers further inside than this; 1 is the network's own children.
 
     Multiply-adds are those of convolutions, matrix products and attention in this one forward, for the whole
-    batch; norms, activations, pooling and resizing are not counted. The network stays as it was.
+    batch; norms, activations, pooling and resizing are not counted. Of an operation whose cost is not known the
+    table says so: see `LayerRow.uncounted`. The network stays as it was.
 
     Raises ModelError if there is no input, or if the network does not run on it.
     """
@@ -53,20 +55,22 @@ def layer_table(model: nn.Module | object, x: Any = None, *, depth: int | None =
     network = model.name if isinstance(model, Model) else type(net).__name__
     layers = _own_layers(net)
     seen: dict[str, _Seen] = {}
-    running: list[tuple[str, int]] = []
+    running: list[tuple[str, int, int]] = []
 
     with untouched(net, x) as own, FieldTracer(net, own) as fields, MacCounter() as macs:
 
         def enter(name: str, _module: nn.Module, _args: Any, _kwargs: Any) -> None:
             seen.setdefault(name, _Seen())
-            running.append((name, macs.total))
+            running.append((name, macs.total, len(macs.uncounted)))
 
         def leave(name: str, _module: nn.Module, output: Any) -> None:
             while running[-1][0] != name:  # raised, and the network went on without it
                 running.pop()
             layer = seen[name]
             layer.calls += 1
-            layer.macs += macs.total - running.pop()[1]
+            _, total, missed = running.pop()
+            layer.macs += macs.total - total
+            layer.uncounted |= frozenset(macs.uncounted[missed:])
             first = next(tensors_in(output), None)
             layer.output_shape = None if first is None else tuple(first.shape)
             layer.receptive_field = None if first is None else fields.of(first)
@@ -78,7 +82,6 @@ def layer_table(model: nn.Module | object, x: Any = None, *, depth: int | None =
                 raise
             except Exception as error:
                 raise ModelError(_cannot_run(network, x, error)) from error
-        total = macs.total
 
     rows = _rows(layers, seen)
     first_input = next(tensors_in(x), None)
@@ -87,7 +90,8 @@ def layer_table(model: nn.Module | object, x: Any = None, *, depth: int | None =
         input_shape=None if first_input is None else tuple(first_input.shape),
         rows=tuple(row for row in rows if depth is None or row.depth <= depth),
         parameters=sum(parameter.numel() for parameter in net.parameters()),
-        macs=total,
+        macs=macs.total,
+        uncounted=tuple(sorted(set(macs.uncounted))),
     )
 
 
@@ -111,18 +115,25 @@ def _rows(layers: dict[str, nn.Module], seen: Mapping[str, _Seen]) -> list[Layer
         (inside[parent] if parent else tops).append(name)
     entered = {name: at for at, name in enumerate(seen)}
     first_run: dict[str, float] = {}
-    macs: dict[str, int] = {}
+    costs: dict[str, tuple[int, frozenset[str]]] = {}
     for name in reversed(layers):  # what is inside a layer stands after it
         runs = [first_run[child] for child in inside[name]]
         first_run[name] = min([entered.get(name, inf), *runs])
-        macs[name] = seen[name].macs if name in seen else sum(macs[child] for child in inside[name])
+        costs[name] = (
+            (seen[name].macs, seen[name].uncounted)
+            if name in seen
+            else (
+                sum(costs[child][0] for child in inside[name]),
+                frozenset[str]().union(*(costs[child][1] for child in inside[name])),
+            )
+        )
 
     def tree(names: list[str]) -> Iterator[str]:
         for name in _by_first_run(names, first_run):
             yield name
             yield from tree(inside[name])
 
-    return [_row(name, layers[name], macs[name], seen.get(name, _Seen())) for name in tree(tops)]
+    return [_row(name, layers[name], *costs[name], seen.get(name, _Seen())) for name in tree(tops)]
 
 
 def _by_first_run(names: list[str], first_run: Mapping[str, float]) -> list[str]:
@@ -138,7 +149,7 @@ def _by_first_run(names: list[str], first_run: Mapping[str, float]) -> list[str]
     return sorted(names, key=keys.__getitem__)
 
 
-def _row(name: str, module: nn.Module, macs: int, seen: _Seen) -> LayerRow:
+def _row(name: str, module: nn.Module, macs: int, uncounted: frozenset[str], seen: _Seen) -> LayerRow:
     return LayerRow(
         name=name,
         type=kind_of(module),
@@ -149,6 +160,7 @@ def _row(name: str, module: nn.Module, macs: int, seen: _Seen) -> LayerRow:
         parameters=sum(parameter.numel() for parameter in module.parameters()),
         macs=macs,
         receptive_field=seen.receptive_field,
+        uncounted=tuple(sorted(uncounted)),
     )
 
 

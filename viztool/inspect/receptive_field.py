@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
 
@@ -19,7 +19,7 @@ class ReceptiveField:
     Unit i along an axis sees the pixels from offset + stride·i up to offset + stride·i + size, which is not
     included. Under padding the offset is negative: the field of a unit at the border reaches over the
     edge. After upsampling the stride may be a fraction, and neighbouring units see fields of different
-    sizes: then `size` is the greatest, and the place is right on average.
+    sizes: then `size` is the greatest, and the place is right on average. `spans` has each unit's own.
 
     global_context: every unit also depends on pixels outside its field, through global pooling, a
         squeeze-and-excitation gate or a norm over positions.
@@ -32,6 +32,18 @@ class ReceptiveField:
     offset: tuple[float, ...]
     global_context: bool = False
     everything: bool = False
+    _axes: tuple[Lattice | Whole, ...] = field(default=(), repr=False, compare=False)
+
+    def spans(self, unit: Sequence[int]) -> tuple[tuple[float, float], ...]:
+        """What one unit sees along each axis: the first pixel, and one past the last; beyond the edge under padding.
+
+        unit: its place in the layer's map, such as (row, column). Of one that reaches over the edge of a map on the
+        way it may be wider than what there is to see: padding counts as part of a picture that goes on.
+        """
+        return tuple(
+            axis.span(int(at)) if isinstance(axis, Lattice) else (first, first + size)
+            for axis, at, first, size in zip(self._axes, unit, self.offset, self.size, strict=True)
+        )
 
     def __str__(self) -> str:
         """One line: "91 × 91, stride 8 × 8, from −41, −41"."""
@@ -42,7 +54,13 @@ class ReceptiveField:
 
     @property
     def numbers(self) -> dict[str, Any]:
-        return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
+        return {
+            "size": list(self.size),
+            "stride": list(self.stride),
+            "offset": list(self.offset),
+            "global_context": self.global_context,
+            "everything": self.everything,
+        }
 
 
 def receptive_field(axes: Sequence[Lattice | Whole], extents: Sequence[int], *, context: bool) -> ReceptiveField:
@@ -54,6 +72,7 @@ def receptive_field(axes: Sequence[Lattice | Whole], extents: Sequence[int], *, 
         offset=tuple(_plain(axis.offset) if isinstance(axis, Lattice) else 0 for axis, _ in lattices),
         global_context=context,
         everything=all(isinstance(axis, Whole) for axis in axes),
+        _axes=tuple(axes),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -18,7 +19,8 @@ class LayerRow:
 
     depth: 1 for the network's own children. calls: how often it ran; some never do (an auxiliary head, a
     `ModuleList`, which has no forward). output_shape, receptive_field: of the first tensor that its last
-    call put out, None if there is none. parameters, macs: with those of the layers inside it.
+    call put out, None if there is none. parameters, macs: with those of the layers inside it. uncounted: operations
+    in it that multiply and add, such as "aten::_fft_r2c", whose multiply-adds are not known and not in `macs`.
     """
 
     name: str
@@ -30,13 +32,14 @@ class LayerRow:
     parameters: int
     macs: int
     receptive_field: ReceptiveField | None
+    uncounted: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, repr=False)
 class LayerTable(Result):
     """The layers of a network in the order in which they first run, each before those inside it.
 
-    A layer that never runs stands behind the one that it is defined after. parameters, macs: of the whole
+    A layer that never runs stands behind the one that it is defined after. parameters, macs, uncounted: of the whole
     network; a parameter that is shared counts once.
     """
 
@@ -45,6 +48,7 @@ class LayerTable(Result):
     rows: tuple[LayerRow, ...]
     parameters: int
     macs: int
+    uncounted: tuple[str, ...] = ()
 
     @property
     def numbers(self) -> dict[str, Any]:
@@ -54,10 +58,12 @@ class LayerTable(Result):
             "input_shape": self.input_shape and list(self.input_shape),
             "parameters": self.parameters,
             "macs": self.macs,
+            "uncounted": list(self.uncounted),
             "layers": [
                 {
                     **asdict(row),
                     "output_shape": row.output_shape and list(row.output_shape),
+                    "uncounted": list(row.uncounted),
                     "receptive_field": row.receptive_field and row.receptive_field.numbers,
                 }
                 for row in self.rows
@@ -77,13 +83,16 @@ class LayerTable(Result):
             for heading, column in zip(_HEADINGS, cells, strict=True)
         ]
         shape = "" if self.input_shape is None else f"input {_sides(self.input_shape)} · "
-        total = f"{shape}{self.parameters:,} parameters · {self.macs:,} multiply-adds"
+        total = f"{shape}{self.parameters:,} parameters · {_macs(self.macs, self.uncounted)} multiply-adds"
+        if self.uncounted:
+            total += f" · not counted: {', '.join(self.uncounted)}"
         return draw_table(self.network, total, columns, [row.depth - 1 for row in self.rows])
 
     @property
     def in_words(self) -> str:
         """How large the network is."""
-        return f"{self.network}: {len(self.rows)} layers, {self.parameters:,} parameters, {self.macs:,} multiply-adds"
+        macs = _macs(self.macs, self.uncounted)
+        return f"{self.network}: {len(self.rows)} layers, {self.parameters:,} parameters, {macs} multiply-adds"
 
     def __str__(self) -> str:
         """The table as plain text."""
@@ -94,7 +103,9 @@ class LayerTable(Result):
 
     def _lines(self) -> list[tuple[str, ...]]:
         rows = [("  " * (row.depth - 1) + name, *rest) for row in self.rows for name, *rest in [_cells(row)]]
-        return [_HEADINGS, *rows, ("total", "", "", f"{self.parameters:,}", f"{self.macs:,}", "")]
+        missed = f"not counted: {', '.join(self.uncounted)}" if self.uncounted else ""
+        total = ("total", "", "", f"{self.parameters:,}", _macs(self.macs, self.uncounted), missed)
+        return [_HEADINGS, *rows, total]
 
 
 _HEADINGS = ("layer", "type", "output", "parameters", "multiply-adds", "receptive field")
@@ -107,9 +118,13 @@ def _cells(row: LayerRow) -> tuple[str, ...]:
         row.type,
         "" if row.output_shape is None else _sides(row.output_shape),
         f"{row.parameters:,}",
-        f"{row.macs:,}",
+        _macs(row.macs, row.uncounted),
         "" if row.receptive_field is None else str(row.receptive_field),
     )
+
+
+def _macs(macs: int, uncounted: Sequence[str]) -> str:
+    return f"more than {macs:,}" if uncounted else f"{macs:,}"
 
 
 def _sides(shape: tuple[int, ...]) -> str:

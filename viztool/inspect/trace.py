@@ -102,7 +102,7 @@ class FieldTracer(TorchFunctionMode):
         return result
 
     def _observe(self, name: str, args: Sequence[Any], kwargs: dict[str, Any], result: Any) -> None:
-        results = [result] if isinstance(result, Tensor) else _tensors([result])
+        results = [result] if isinstance(result, Tensor) else tensors_among([result])
         if not results and name not in _NOTED_WITHOUT_RESULT:
             return
         try:
@@ -110,7 +110,7 @@ class FieldTracer(TorchFunctionMode):
         except Exception:
             # A function is called in a way that its rule does not know. To look on must never break a forward,
             # so whatever goes wrong here means only that the field is lost.
-            for tensor in results or _tensors(args[:1]):
+            for tensor in results or tensors_among(args[:1]):
                 self._forget(tensor)
 
     def _note(self, name: str, args: Sequence[Any], kwargs: dict[str, Any], results: Sequence[Tensor]) -> None:
@@ -118,7 +118,7 @@ class FieldTracer(TorchFunctionMode):
             whole = args[0]._base if args[0]._is_view() else args[0]
             self._write(args[0], args[1], whole)
         elif name == "__setitem__":
-            if any(self._look_up(tensor) is not None for tensor in _tensors(args[1:2])):
+            if any(self._look_up(tensor) is not None for tensor in tensors_among(args[1:2])):
                 raise LostFieldError
             self._write(args[0][args[1]], args[2], args[0])
         elif name in _ESCAPES:
@@ -138,7 +138,7 @@ class FieldTracer(TorchFunctionMode):
             return [None] * len(results)
         operands: list[tuple[TensorFields, tuple[int, ...]]] = []
         foremost: Tensor | None = None
-        for tensor in _tensors((*args, *(value for key, value in kwargs.items() if key != "out"))):
+        for tensor in tensors_among((*args, *(value for key, value in kwargs.items() if key != "out"))):
             known = self._look_up(tensor)
             if known is not None:
                 foremost = tensor if foremost is None else foremost
@@ -236,7 +236,7 @@ def receptive_fields(net: nn.Module | object, x: Any) -> dict[str, ReceptiveFiel
     return fields
 
 
-def _tensors(values: Iterable[Any]) -> list[Tensor]:
+def tensors_among(values: Iterable[Any]) -> list[Tensor]:
     """The tensors among the arguments of a function, and in lists and tuples among them."""
     found: list[Tensor] = []
     for value in values:

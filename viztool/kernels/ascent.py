@@ -207,11 +207,12 @@ class Ascent:
         pictures = image.split(self._images)
         scores = []
         for index, objective in enumerate(self._objectives):
-            own = pictures[index]
-            if views > 1:
-                own = own.repeat_interleave(views, 0)
-            score = objective.score(View(own, {layer: part[index] for layer, part in parts.items()}))
-            scores.append(score.view(-1, views).mean(1))
+            # View by view: an objective of several pictures must not take the views of one for pictures.
+            of_views = [
+                objective.score(View(pictures[index], {layer: part[index][at::views] for layer, part in parts.items()}))
+                for at in range(views)
+            ]
+            scores.append(torch.stack(of_views).mean(0))
         return torch.cat(scores)
 
     def _gradients(self, canvas: Canvas, scores: Tensor) -> tuple[Tensor, Tensor]:

@@ -62,6 +62,12 @@ def robustness(
                 views, generators([(seed, index * _DRAWS + draw) for draw in range(_DRAWS)], _HELD_OUT_STREAM)
             )
             plain = objective.score(View(image[None], network(image[None])))[0]
-            kept = objective.score(View(seen, network(seen))).mean()
+            maps = network(seen)
+            # One by one: an objective of several pictures must not take draws of one for pictures.
+            draws = [
+                objective.score(View(seen[at : at + 1], {layer: each[at : at + 1] for layer, each in maps.items()}))
+                for at in range(_DRAWS)
+            ]
+            kept = torch.cat(draws).mean()
             found.append(torch.where(plain > 0, kept / plain, torch.nan))
     return torch.stack(found).float().cpu()

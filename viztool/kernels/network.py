@@ -19,6 +19,7 @@ from viztool.kernels.objectives import OUTPUT
 from viztool.models.folding import folded, results_in
 from viztool.models.model import Model
 from viztool.models.outputs import class_scores
+from viztool.tensors.compare import alike
 from viztool.tensors.layout import to_maps
 from viztool.tensors.tree import tensors_in
 
@@ -106,7 +107,7 @@ class Stopped:
                 self._net = own
                 return
             found = self._run(probe)
-        if any(not _close(expected[layer], found[layer]) for layer in self.layers):
+        if any(not alike(expected[layer], found[layer], _TOLERANCE) for layer in self.layers):
             self._net = own
 
     def _use_channels_last(self, probe: Tensor) -> None:
@@ -164,9 +165,3 @@ def _as_maps(layer: str, output: Any, x: Tensor) -> Tensor:
             f"layer {layer!r} puts out no maps (channels of height × width) and no vector; choose another layer"
         )
     return maps
-
-
-def _close(expected: Tensor, found: Tensor) -> bool:
-    return expected.shape == found.shape and torch.allclose(
-        expected, found, rtol=0, atol=_TOLERANCE * float(expected.abs().amax())
-    )

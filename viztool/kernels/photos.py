@@ -209,10 +209,8 @@ def _cut(view: Picture, seen: ReceptiveField | None, place: Sequence[int] | npt.
     """The part of the network's view that the unit at this place sees; all of it if that is not known."""
     if seen is None or seen.everything or len(seen.size) != 2:
         return view
-    box = []
-    for at, size, stride, offset, extent in zip(
-        place, seen.size, seen.stride, seen.offset, view.shape[:2], strict=True
-    ):
-        first = round(offset + stride * int(at))
-        box.append(slice(min(max(0, first), extent - 1), max(1, min(extent, first + size))))
+    box = [
+        slice(int(min(max(0, first), extent - 1)), int(max(1, min(extent, end))))
+        for (first, end), extent in zip(seen.spans([int(at) for at in place]), view.shape[:2], strict=True)
+    ]
     return np.ascontiguousarray(view[box[0], box[1]])

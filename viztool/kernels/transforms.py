@@ -22,7 +22,7 @@ Size = tuple[int, int]
 
 
 class Geometry(ABC):
-    """One geometric transform. draws: how many random numbers in [-1, 1] it takes; zeros change nothing."""
+    """One geometric transform. draws: how many random numbers in [-1, 1] it takes; zeros move nothing."""
 
     draws: int
 
@@ -53,20 +53,25 @@ class pad(Geometry):  # noqa: N801 (used as a verb)
 
 @dataclass(frozen=True)
 class jitter(Geometry):  # noqa: N801
-    """A window smaller by so many pixels, at a random whole place."""
+    """A window smaller by so many pixels, at any of the whole places inside, each as likely as the others."""
 
     pixels: int
     draws = 2
 
     def size(self, size: Size) -> Size:
         """Smaller; at least one pixel."""
-        return max(1, size[0] - self.pixels), max(1, size[1] - self.pixels)
+        return size[0] - self._room(size[0]), size[1] - self._room(size[1])
 
     def matrix(self, draws: Tensor, size: Size) -> Tensor:
-        """A shift of at most half as many pixels to each side."""
+        """A shift of at most half as many pixels to each side; of an odd number it is never none."""
+        room = draws.new_tensor([self._room(size[1]), self._room(size[0])])
+        place = ((draws + 1) / 2 * (room + 1)).floor().minimum(room)
         matrix = _identity(draws)
-        matrix[:, :2, 2] = (draws * (self.pixels / 2)).trunc()
+        matrix[:, :2, 2] = place - room / 2
         return matrix
+
+    def _room(self, side: int) -> int:
+        return min(self.pixels, side - 1)
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from viztool.images import find_images
 from viztool.kernels.ascent import INTERRUPTED, SILENT, Callback, Optima, Progress, Settings
 from viztool.kernels.checks import high_frequency_fraction, robustness
 from viztool.kernels.loop import ascend, default_transforms
+from viztool.kernels.main_path import maker_of
 from viztool.kernels.network import Stopped
 from viztool.kernels.objectives import OUTPUT, Objective, channel, logit
 from viztool.kernels.parameterizations import MACO, PARAMETERIZATIONS, Parameterization
@@ -25,7 +26,7 @@ from viztool.kernels.pixels import opacity, to_pixels
 from viztool.kernels.result import Drawn, KernelPictures, KernelSheet
 from viztool.kernels.transforms import Transforms, crop, noise, pad
 from viztool.kernels.units import Units, channels_of, classes_of, one_layer, picture_size
-from viztool.kernels.weights import kernel_of
+from viztool.kernels.weights import weights_of
 from viztool.models.model import Model, wrap_model
 from viztool.models.repeated import at_once
 
@@ -120,13 +121,14 @@ def visualize_kernels(
     both = (targets is None) if negative is None else negative
 
     network = Stopped(known, [name], sides)
+    maker = maker_of(known, name, units.width, sides)
     kernels: list[KernelPictures] = []
     for first, optima in _parts(known, units, settings, both, seed, store, callback):
         signs = 2 if both else 1
         for offset in range(len(optima) // signs):
             index = first + offset
             drawn = _checked(network, known, units, index, optima, offset * signs, signs, seed, activity, judge)
-            kernels.append(_pictures(known, units, index, drawn, activity, spread))
+            kernels.append(_pictures(known, units, index, maker, drawn, activity, spread))
     if not kernels:
         raise KeyboardInterrupt
     notes = [] if photos is None or activity is None else [_photo_note(photos, activity)]
@@ -322,14 +324,20 @@ def _natural(activity: PhotoActivity, unit: int) -> dict[str, float]:
 
 
 def _pictures(
-    model: Model, units: Units, index: int, drawn: list[Drawn], activity: PhotoActivity | None, spread: bool
+    model: Model,
+    units: Units,
+    index: int,
+    maker: str | None,
+    drawn: list[Drawn],
+    activity: PhotoActivity | None,
+    spread: bool,
 ) -> KernelPictures:
     unit = units.indices[index]
     kinds: tuple[Kind, ...] = ("top", "least", "random") if spread else ("top",)
     return KernelPictures(
         unit=unit,
         label=units.labels[index],
-        weights=kernel_of(model.net, units.layer, unit, units.width),
+        weights=None if maker is None else weights_of(model.net, maker, unit),
         optimum=drawn[0],
         negative=drawn[1] if len(drawn) > 1 else None,
         excerpts={} if activity is None else {kind: activity.excerpts(unit, kind) for kind in kinds},

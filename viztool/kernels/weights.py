@@ -7,11 +7,12 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from torch import nn
+from torch import Tensor, nn
 
 from viztool.hooks.evaluating import evaluating
 from viztool.hooks.naming import named_layers, unwrap
+from viztool.kernels.main_path import maker_of
+from viztool.models.model import Model
 from viztool.results import Part
 
 Array = npt.NDArray[np.float32]
@@ -74,36 +75,31 @@ class KernelWeights(Part):
         }
 
 
-def kernel_of(net: nn.Module | object, layer: str, channel: int, width: int) -> KernelWeights | None:
-    """The weights that make a channel of a layer, the last that do where it holds several; None if there are none.
+def kernel_of(
+    model: Model, layer: str, channel: int, width: int, size: tuple[int, int] | None = None
+) -> KernelWeights | None:
+    """The weights that make a channel of a layer of so many, see `maker_of`; None if there are none."""
+    maker = maker_of(model, layer, width, size)
+    return None if maker is None else weights_of(model.net, maker, channel)
 
-    width: the layer's channels. A linear layer's weights are slices of 1 × 1.
-    """
+
+def weights_of(net: nn.Module | object, name: str, channel: int) -> KernelWeights:
+    """The weights of one channel of the kernel of this name. A linear layer's are slices of 1 × 1."""
     root = unwrap(net)
     named = named_layers(root)
-    inside = {
-        name: module for name, module in named.items() if name == layer or name.startswith(f"{layer}." if layer else "")
-    }
     with evaluating(root):  # a spectral norm in training changes when somebody asks for its weight
-        makers = [(name, weight) for name, module in inside.items() if (weight := _weight(module, width)) is not None]
-    if not makers:
-        return None
-    name, weight = makers[-1]
-    convolutions = [other for other, module in named.items() if isinstance(module, nn.Conv2d)]
-    values = weight[channel].detach().float().cpu()
-    usual = float(weight.detach().float().flatten(1).norm(dim=1).nanmedian())
-    values = values.reshape(len(values), 1, 1) if values.dim() == 1 else values
+        weight = _weight(named[name]).detach().float()
+    values = weight[channel].cpu()
+    first = next((other for other, module in named.items() if isinstance(module, nn.Conv2d)), None)
     return KernelWeights(
-        name, values.numpy(), bool(convolutions) and convolutions[0] == name and len(values) == 3, usual
+        name, values.numpy(), first == name and len(values) == 3, float(weight.flatten(1).norm(dim=1).nanmedian())
     )
 
 
-def _weight(module: nn.Module, width: int) -> torch.Tensor | None:
-    """(width, in, kh, kw) or (width, in), of a layer that puts out so many channels."""
-    if isinstance(module, nn.Conv2d) and module.out_channels == width:
-        return module.weight
-    if isinstance(module, nn.ConvTranspose2d) and module.out_channels == width and module.groups == 1:
-        return module.weight.transpose(0, 1)
-    if isinstance(module, nn.Linear) and module.out_features == width:
-        return module.weight
-    return None
+def _weight(kernel: nn.Module) -> Tensor:
+    """(out, in, kh, kw) of a kernel."""
+    weight = kernel.weight
+    assert isinstance(weight, Tensor)
+    if isinstance(kernel, nn.ConvTranspose2d):  # its inputs come first, and each group has outputs of its own
+        return weight.reshape(kernel.groups, -1, *weight.shape[1:]).transpose(1, 2).flatten(0, 1)
+    return weight if weight.dim() == 4 else weight[..., None, None]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any, TypeAlias
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from viztool.errors import TargetError
-from viztool.models.outputs import class_name, class_scores
+from viztool.models.outputs import class_name, class_probabilities, class_scores, is_detection
 from viztool.tensors.tree import map_tensors
 
 Score: TypeAlias = Callable[[Any], Tensor]
@@ -22,9 +22,13 @@ Target: TypeAlias = int | str | Sequence[int | str] | Score | None
 
 @dataclass(frozen=True)
 class Resolved:
-    """A target for a batch. names: of each image's. classes: their indices, or None for a score of one's own."""
+    """A target for a batch. names: of each image's. classes: their indices, or None for a score of one's own.
+
+    confidence: the probability of the class; of a score of one's own, the score.
+    """
 
     score: Score
+    confidence: Score
     names: tuple[str, ...]
     classes: tuple[int, ...] | None
 
@@ -33,10 +37,17 @@ class Resolved:
 
         output: of `times` whole batches, one after the other.
         """
+        return self._read(self.score, output, times)
+
+    def confidences(self, output: Any, times: int = 1) -> Tensor:
+        """The confidence of each image, as `scores`."""
+        return self._read(self.confidence, output, times)
+
+    def _read(self, read: Score, output: Any, times: int) -> Tensor:
         if self.classes is not None or times == 1:
-            return self.score(output).view(times, len(self.names))
+            return read(output).view(times, len(self.names))
         # A score of one's own may know its images by their place, so it gets batch by batch.
-        return torch.stack([self.score(self._batch(output, index, times)) for index in range(times)])
+        return torch.stack([read(self._batch(output, index, times)) for index in range(times)])
 
     def _batch(self, output: Any, index: int, times: int) -> Any:
         batch = len(self.names)
@@ -58,7 +69,8 @@ def resolve(target: Target, output: Any, classes: Sequence[str] | None, batch: i
     """
     if callable(target):
         name = getattr(target, "__name__", None) or type(target).__name__
-        return Resolved(_checked(target, name, batch), (name,) * batch, None)
+        score = _checked(target, name, batch)
+        return Resolved(score, score, (name,) * batch, None)
     scores = class_scores(output)
     count = scores.shape[1]
     if target is None:
@@ -68,17 +80,34 @@ def resolve(target: Target, output: Any, classes: Sequence[str] | None, batch: i
         if len(wanted) != batch:
             raise TargetError(f"{len(wanted)} targets for {batch} images; give one for all, or one for each")
         indices = tuple(_index(one, classes, count) for one in wanted)
-    return Resolved(_score_of(indices), tuple(class_name(classes, index) for index in indices), indices)
+    return settled(indices, tuple(class_name(classes, index) for index in indices))
 
 
-def _score_of(indices: tuple[int, ...]) -> Score:
+def settled(classes: Sequence[int], names: Sequence[str]) -> Resolved:
+    """The target of these classes, one for each image, which are known to be among the network's.
+
+    Of a detection network it is the best box of the class, 0 where there is none.
+    """
+    indices = tuple(classes)
+    return Resolved(_read_by(class_scores, indices), _read_by(class_probabilities, indices), tuple(names), indices)
+
+
+def _read_by(read: Callable[[Any], Tensor], indices: tuple[int, ...]) -> Score:
     def score(output: Any) -> Tensor:
-        scores = class_scores(output)
+        if is_detection(output):
+            # Which classes were found differs from image to image, and from one changed copy to the next.
+            return torch.stack([_best_box(boxes, indices[at % len(indices)]) for at, boxes in enumerate(output)])
+        scores = read(output)
         # A batch may hold each image several times over, one whole batch after another.
         chosen = torch.tensor(indices, device=scores.device).repeat(len(scores) // len(indices))
         return scores.gather(1, chosen[:, None])[:, 0]
 
     return score
+
+
+def _best_box(boxes: Mapping[str, Tensor], label: int) -> Tensor:
+    scores = boxes["scores"][boxes["labels"] == label]
+    return scores.amax() if len(scores) else boxes["scores"].new_zeros(())
 
 
 def _checked(target: Score, name: str, batch: int) -> Score:

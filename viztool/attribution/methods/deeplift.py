@@ -10,11 +10,13 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from viztool.attribution.graph import require_rules
-from viztool.attribution.problem import Problem
+from viztool.attribution.passes import under, whole
 from viztool.attribution.registry import method
 from viztool.attribution.rules import Call, Rule, RuleFunction, Rules, local, ratio
 from viztool.errors import ModelError
 from viztool.heatmaps.balance import balance
+from viztool.targets.question import Question
+from viztool.tensors.tree import tensors_in
 
 _ELEMENTWISE = (
     "relu relu6 hardtanh threshold clamp clamp_min clamp_max leaky_relu prelu elu celu selu silu hardswish gelu mish "
@@ -26,23 +28,23 @@ _NEAR = 1e-6
 
 
 @method("deeplift", "DeepLIFT (rescale)", "Shrikumar et al. 2017", unit="score", baseline=True)
-def deeplift(problem: Problem) -> Tensor:
+def deeplift(question: Question, baseline: Tensor) -> Tensor:
     """(x − b) · m, m the gradient with Δf / Δz in place of the derivative of each nonlinear function f(z).
 
     Δ is the difference between the input and the baseline. Of a max pool, the difference goes to the winner; of
     a product of two, Δ(uv) = Δu (v + v₀)/2 + Δv (u + u₀)/2. The sum is f(x) − f(b), and how near it came stands in
     `.details["completeness"]`.
     """
-    rules = _Rescale()
-    with torch.no_grad(), Rules(rules.noting()):
-        problem.net(problem.baseline.clone())
-    with Rules(rules.table()) as seen:
-        leaf, scores = problem.graph()
-    require_rules(scores, "deeplift", seen.hidden)
-    multipliers = torch.autograd.grad(scores, leaf, torch.ones_like(scores))[0]
-    attribution = (problem.x - problem.baseline) * multipliers
-    difference = problem.score - problem.scores(problem.baseline[None])[0]
-    problem.details["completeness"] = balance(attribution, difference, "f(x) − f(baseline)")
+    rescale = _Rescale()
+    with Rules(rescale.noting()):
+        origin = question.forward(baseline)
+    rules = Rules(rescale.table())
+    passed = under(rules, question)
+    require_rules(passed.ends.values(), "deeplift", rules.hidden)
+    attribution = (question.x - baseline) * passed.multipliers()
+    difference = question.score - question.target.scores(origin)[0].float()
+    shared = passed.begins_with(list(tensors_in(origin)))
+    question.details["completeness"] = balance(attribution, *whole(difference, shared, "f(x) − f(baseline)"))
     return attribution
 
 

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from viztool.attribution.problem import Problem
 from viztool.attribution.registry import method
+from viztool.targets.question import Question
 
 
 @method("gradient", "Gradient", "Simonyan et al. 2014", unit="score / input")
-def gradient(problem: Problem) -> Tensor:
+def gradient(question: Question) -> Tensor:
     """∂f/∂x, with its sign (the paper draws its largest absolute value over channels)."""
-    return problem.gradients(problem.x[None])[0]
+    return question.gradients(question.x[None])[0]
 
 
 @method("gradient_x_input", "Gradient × input", "Shrikumar et al. 2016", unit="score")
-def gradient_x_input(problem: Problem) -> Tensor:
+def gradient_x_input(question: Question) -> Tensor:
     """X · ∂f/∂x. Of a linear model, each pixel's own part of the score."""
-    return problem.gradients(problem.x[None])[0] * problem.x.float()
+    return question.gradients(question.x[None])[0] * question.x.float()

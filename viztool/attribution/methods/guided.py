@@ -10,11 +10,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from viztool.attribution.graph import nodes, operation
-from viztool.attribution.problem import Problem
+from viztool.attribution.passes import under
 from viztool.attribution.registry import method
 from viztool.attribution.rules import Call, RuleFunction, Rules, is_foreign
 from viztool.errors import ModelError
 from viztool.hooks.tail import TailPass
+from viztool.targets.question import Question
 
 _NAMES = "Silu Gelu Mish Elu LeakyRelu Hardswish Hardsigmoid Sigmoid Tanh Softplus PreluKernel Softmax Softsign"
 _SMOOTH = frozenset(_NAMES.split())
@@ -23,44 +24,43 @@ _CLOSED = frozenset({"Relu", "Maximum"})
 
 
 @method("guided_backprop", "Guided backpropagation", "Springenberg et al. 2015", unit="guided score / input")
-def guided_backprop(problem: Problem) -> Tensor:
+def guided_backprop(question: Question) -> Tensor:
     """The gradient, where each ReLU also drops what is negative on its way back: G_in = G_out · [x > 0] · [G_out > 0].
 
     A picture of what excites the network more than of the class: it hardly changes with the target (Adebayo 2018).
     """
-    return _rectified(problem, "guided_backprop", masks=True)
+    return _rectified(question, "guided_backprop", masks=True)
 
 
 @method("deconvnet", "Deconvolution", "Zeiler and Fergus 2014", unit="deconvolved score / input")
-def deconvnet(problem: Problem) -> Tensor:
+def deconvnet(question: Question) -> Tensor:
     """The gradient, where each ReLU rectifies the way back instead of masking it: G_in = G_out · [G_out > 0]."""
-    return _rectified(problem, "deconvnet", masks=False)
+    return _rectified(question, "deconvnet", masks=False)
 
 
 @method("guided_gradcam", "Guided Grad-CAM", "Selvaraju et al. 2017", unit="guided score / input × Grad-CAM")
-def guided_gradcam(problem: Problem, *, layer: str | None = None) -> Tensor:
+def guided_gradcam(question: Question, *, layer: str | None = None) -> Tensor:
     """Guided backpropagation times Grad-CAM of a layer (by default the last with maps), resized bilinearly."""
     from viztool.cam.layer_choice import choose_layer
 
-    chosen = layer or choose_layer(problem.net, problem.x.clone())
-    guided = guided_backprop(problem).float().sum(tuple(range(1, problem.x.dim() - 2)))
-    run = TailPass(problem.net, problem.x.clone(), chosen)
+    chosen = layer or choose_layer(question.net, question.x)
+    guided = guided_backprop(question).float().sum(tuple(range(1, question.x.dim() - 2)))
+    run = TailPass(question.net, question.x, chosen)
     name = next(iter(run.activations))
     with torch.enable_grad():
-        gradients = run.gradients(problem.target.score(run.output))
+        gradients = run.gradients(question.target.score(run.output))
     maps, weights = (run.as_maps(name, each).float() for each in (run.activations[name], gradients[name]))
     gradcam = (maps * weights.mean((2, 3), keepdim=True)).sum(1, keepdim=True).relu()
-    problem.details["layer"] = name
+    question.details["layer"] = name
     return guided * F.interpolate(gradcam, guided.shape[-2:], mode="bilinear")[:, 0]
 
 
-def _rectified(problem: Problem, name: str, masks: bool) -> Tensor:
+def _rectified(question: Question, name: str, masks: bool) -> Tensor:
     """The gradient at the input (N, C, H, W), where what goes back through a ReLU is rectified."""
     rule = _Rectifiers(masks)
-    with Rules(dict.fromkeys(_FLOORS, rule)):
-        leaf, scores = problem.graph()
+    passed = under(Rules(dict.fromkeys(_FLOORS, rule)), question)
     others = Counter[str]()
-    for node in nodes(scores):
+    for node in nodes(passed.ends.values()):
         kind = operation(node)
         if kind in _CLOSED or is_foreign(node):
             raise ModelError(f"{name} cannot see whether {kind!r} in this network is a ReLU; use gradient")
@@ -69,8 +69,8 @@ def _rectified(problem: Problem, name: str, masks: bool) -> Tensor:
     if not rule.count:
         has = f" (it has {', '.join(others)})" if others else ""
         raise ModelError(f"{name} changes what ReLUs pass on, and this network has none{has}; use gradient")
-    problem.details.update(rectifiers=rule.count, plain_gradient_through=dict(others))
-    return torch.autograd.grad(scores, leaf, torch.ones_like(scores))[0]
+    question.details.update(rectifiers=rule.count, plain_gradient_through=dict(others))
+    return passed.multipliers()
 
 
 _FLOORS: dict[str, tuple[str, float | None]] = {

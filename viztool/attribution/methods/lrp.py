@@ -12,11 +12,12 @@ from torch.nn import functional as F
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from viztool.attribution.graph import require_rules
-from viztool.attribution.problem import Problem
+from viztool.attribution.passes import under, whole
 from viztool.attribution.registry import method
 from viztool.attribution.rules import Call, Rule, RuleFunction, Rules, local, ratio
 from viztool.errors import ModelError, ViztoolError
 from viztool.heatmaps.balance import balance
+from viztool.targets.question import Question
 
 _POOLS = frozenset({"MaxPool2DWithIndices", "MaxPool3DWithIndices", "MkldnnMaxPool2D", "AdaptiveMaxPool2D"})
 """The winner takes all: that is the gradient."""
@@ -29,7 +30,7 @@ _CONVOLUTIONS = "conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_tra
 
 
 @method("lrp_epsilon", "LRP-ε", "Bach et al. 2015", unit="score")
-def lrp_epsilon(problem: Problem, *, epsilon: float = 1e-6) -> Tensor:
+def lrp_epsilon(question: Question, *, epsilon: float = 1e-6) -> Tensor:
     """R_i = Σ_j x_i w_ij / (z_j + ε sign z_j) R_j in every layer with weights, z_j = Σ_i x_i w_ij + b_j.
 
     A batch norm is folded into the layer before it. Sums and mean pools share in proportion (the rule with
@@ -38,26 +39,26 @@ def lrp_epsilon(problem: Problem, *, epsilon: float = 1e-6) -> Tensor:
     `.details["conservation"]` says how much of the score arrived. On a ReLU network with ε → 0 it is
     gradient × input (Ancona et al. 2018).
     """
-    return _propagated(problem, _Lrp(epsilon, positive=False), "lrp_epsilon")
+    return _propagated(question, _Lrp(epsilon, positive=False), "lrp_epsilon")
 
 
 @method("lrp_zplus", "LRP-z⁺", "Montavon et al. 2017, Kohlbrenner et al. 2020", unit="score")
-def lrp_zplus(problem: Problem, *, epsilon: float = 1e-6) -> Tensor:
+def lrp_zplus(question: Question, *, epsilon: float = 1e-6) -> Tensor:
     """R_i = Σ_j (x_i w_ij)⁺ / Σ_i (x_i w_ij)⁺ R_j in convolutions; LRP-ε in the linear layers at the end.
 
     A batch norm is folded into the convolution before it; one that stands alone passes relevance on, as activation
     functions do. Of a sum of two branches, the positive parts share. Biases of convolutions take nothing, so
     that relevance is kept there. The rest is as in LRP-ε.
     """
-    return _propagated(problem, _Lrp(epsilon, positive=True), "lrp_zplus")
+    return _propagated(question, _Lrp(epsilon, positive=True), "lrp_zplus")
 
 
-def _propagated(problem: Problem, rules: _Lrp, name: str) -> Tensor:
-    with Rules(rules.table()) as seen:
-        leaf, scores = problem.graph()
-    require_rules(scores, name, seen.hidden, _POOLS)
-    relevance = leaf.detach() * torch.autograd.grad(scores, leaf, torch.ones_like(scores))[0]
-    problem.details["conservation"] = balance(relevance, problem.score, "f(x)")
+def _propagated(question: Question, rules: _Lrp, name: str) -> Tensor:
+    table = Rules(rules.table())
+    passed = under(table, question)
+    require_rules(passed.ends.values(), name, table.hidden, _POOLS)
+    relevance = passed.leaf.detach() * passed.multipliers()
+    question.details["conservation"] = balance(relevance, *whole(question.score, passed.begins_with(), "f(x)"))
     return relevance
 
 

@@ -6,13 +6,15 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from viztool.attribution.problem import Problem
 from viztool.attribution.registry import at_least, method
 from viztool.errors import ViztoolError
+from viztool.targets.question import Question
 
 
 @method("rise", "RISE", "Petsiuk et al. 2018", unit="probability", baseline=True, seeded=True)
-def rise(problem: Problem, *, samples: int = 1000, grid: int = 7, probability: float = 0.5) -> Tensor:
+def rise(
+    question: Question, baseline: Tensor, *, samples: int = 1000, grid: int = 7, probability: float = 0.5
+) -> Tensor:
     """Σ f(m·x + (1 − m)·b) m / Σ m − mean f over masks m, f the probability of the class (or a score of one's own).
 
     A mask is a grid of cells that are visible with `probability`, made larger bilinearly and shifted at random
@@ -23,18 +25,18 @@ def rise(problem: Problem, *, samples: int = 1000, grid: int = 7, probability: f
     at_least(1, samples=samples, grid=grid)
     if not 0 < probability < 1:
         raise ViztoolError(f"probability is {probability}; give one between 0 and 1")
-    x, baseline = problem.x.float(), problem.baseline.float()
-    size = (x.shape[-2], x.shape[-1])
-    generator = problem.generator
+    x, baseline = question.x.float(), baseline.float()
+    size = question.size
+    generator = question.generator()
     cells = (torch.rand(samples, 1, grid, grid, generator=generator) < probability).float()
     shifts = torch.rand(samples, 2, generator=generator)
     powers = torch.zeros(3, len(x), size[0] * size[1], dtype=torch.float64)  # Σ f m, Σ f m², Σ f² m²
     total = torch.zeros(len(x), dtype=torch.float64)
     counts = torch.zeros(2, size[0] * size[1], dtype=torch.float64)  # Σ m, Σ m²
-    for part in problem.chunks(samples):
+    for part in question.chunks(samples):
         masks = _masks(cells[part], shifts[part], size)
-        shown = masks.to(x.device).view(len(masks), *(1,) * (x.dim() - 2), *size)
-        f = problem.confidences(shown * x + (1 - shown) * baseline).cpu().T
+        shown = question.masks(masks)
+        f = question.confidences(shown * x + (1 - shown) * baseline).cpu().T
         total += f.sum(1)
         m = masks.flatten(1)
         squared = m * m
@@ -45,9 +47,9 @@ def rise(problem: Problem, *, samples: int = 1000, grid: int = 7, probability: f
     # Of a ratio of sums, to first order: √(Σ m² (f − mean)²) / Σ m.
     error = (powers[2] - 2 * mean * powers[1] + mean**2 * counts[1]).clamp_min(0).sqrt() / visible
     middle = total / samples
-    problem.details.update(mean=middle.tolist(), standard_error=error.mean(1).tolist())
-    if problem.target.classes is None:
-        problem.details["unit"] = "score"
+    question.details.update(mean=middle.tolist(), standard_error=error.mean(1).tolist())
+    if question.target.classes is None:
+        question.details["unit"] = "score"
     return (mean - middle[:, None]).view(len(x), *size).float()
 
 

@@ -21,22 +21,22 @@ def finer_cam(evidence: Evidence) -> Tensor:
 
     The number of classes, γ and what "most like" means are the authors' own.
     """
-    run = evidence.run
-    if run.target.classes is None:
+    question = evidence.question
+    if question.target.classes is None:
         raise TargetError("finercam is of a class, by index or name; for a score of your own take method='gradcam'")
-    chosen = list(run.target.classes)
-    logits = class_scores(run.output).detach().float()
+    chosen = list(question.target.classes)
+    logits = class_scores(question.output).float()
     if logits.shape[1] < 2:
         raise TargetError("finercam compares classes, and the network has one; take method='gradcam'")
     rows = list(range(len(chosen)))
     distance = (logits - logits[rows, chosen][:, None]).abs()
     distance[rows, chosen] = float("inf")
     nearest = distance.topk(min(REFERENCES, logits.shape[1] - 1), largest=False).indices
-    run.details["references"] = [[class_name(run.names, index) for index in row] for row in nearest.tolist()]
+    question.details["references"] = [[class_name(question.names, index) for index in row] for row in nearest.tolist()]
 
     def contrast(output: Any) -> Tensor:
         scores = class_scores(output)
         return scores[rows, chosen] - STRENGTH * scores.gather(1, nearest).mean(1)
 
-    gradients = run.gradients("finercam", contrast)[evidence.layer]
-    return run.as_maps(evidence.layer, gradients).float().mean((2, 3), keepdim=True)
+    gradients = question.layer_gradients("finercam", contrast)[evidence.layer]
+    return evidence.as_maps(gradients).float().mean((2, 3), keepdim=True)

@@ -25,17 +25,16 @@ def full_grad(evidence: Evidence) -> Tensor:
     The terms without ψ add up to the score: how nearly they do is in `details["completeness"]`. They do not
     where a network multiplies what it has computed (attention, squeeze and excitation).
     """
-    run = evidence.run
-    x = run.x.detach().clone().requires_grad_()
-    terms = _Terms((x.shape[-2], x.shape[-1]), x.new_zeros(len(x), dtype=torch.float32))
-    with torch.enable_grad(), bias_terms(run.net, terms.add):
-        output = run.net(x)
-    run.saw(output)
+    question = evidence.question
+    x = question.x
+    terms = _Terms(question.size, x.new_zeros(len(x), dtype=torch.float32))
+    with bias_terms(question.net, terms.add):
+        leaf, output = question.graph()
     with torch.enable_grad():
-        scores = run.scores(output)[0]
-        (gradient,) = torch.autograd.grad(scores.sum(), x)
+        scores = question.target.scores(output)[0]
+        (gradient,) = torch.autograd.grad(scores.sum(), leaf)
     terms.add(gradient * x)
-    run.details["completeness"] = balance(terms.total, scores.detach(), "f(x)")
+    question.details["completeness"] = balance(terms.total, question.score, "f(x)")
     return terms.map()
 
 

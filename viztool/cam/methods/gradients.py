@@ -48,7 +48,7 @@ def smooth_grad_cam_plus_plus(evidence: Evidence) -> Tensor:
 
     The paper's α has the mean of g above the line, where Grad-CAM++, which it takes α from, has g².
     """
-    x = evidence.run.x
+    x = evidence.question.x
     spread = (x.flatten(1).amax(1) - x.flatten(1).amin(1)).view(-1, *(1,) * (x.dim() - 1))
     first = second = third = torch.zeros_like(evidence.activations)
     for sample in range(SMOOTHING_SAMPLES):

@@ -18,7 +18,7 @@ def cam(evidence: Evidence) -> Tensor:
 
     The mean of M over positions, with the layer's bias, is the class's score (eq. 1).
     """
-    classes = evidence.run.target.classes
+    classes = evidence.question.target.classes
     if classes is None:
         raise TargetError("cam is of a class, by index or name; for a score of your own take method='gradcam'")
     maps = evidence.activations
@@ -35,10 +35,10 @@ def cam(evidence: Evidence) -> Tensor:
 
 def _head(evidence: Evidence, pooled: Tensor) -> Tensor | None:
     """(K, C): the weights of a linear layer that makes the scores of the classes from these means, if one does."""
-    scores = class_scores(evidence.run.output).detach()
+    scores = class_scores(evidence.question.output)
     # Sums over all channels, each rounded: half precision keeps 8 or 11 bits.
     tolerance = max(1e-4, 8 * torch.finfo(scores.dtype).eps) * float(scores.abs().max())
-    for layer in evidence.run.net.modules():
+    for layer in evidence.question.net.modules():
         if not isinstance(layer, nn.Linear | nn.Conv2d) or len(layer.weight) != scores.shape[1]:
             continue
         weight = layer.weight.detach().float().flatten(1)

@@ -19,11 +19,11 @@ def shapley_cam(evidence: Evidence) -> Tensor:
     tail that is piecewise linear H is 0, and this is Grad-CAM: the paper then takes for score
     y + log softmax(y), for which one gives a target of one's own.
     """
-    run, rest = evidence.run, evidence.replay
+    rest = evidence.replay
     start = rest.activations.detach().requires_grad_()
     curved = None
     with torch.enable_grad(), sdpa_kernel(SDPBackend.MATH):  # the fused kernels have no second derivative
-        scores = run.scores(rest(start.clone()))  # a clone, as the next layer may work in place
+        scores = evidence.question.target.scores(rest(start.clone()))  # a clone, as the next layer may work in place
         (gradients,) = torch.autograd.grad(scores.sum(), start, create_graph=True)
         if gradients.requires_grad:
             try:
@@ -36,4 +36,4 @@ def shapley_cam(evidence: Evidence) -> Tensor:
                     f"{str(error).splitlines()[0]}; take method='gradcam'"
                 ) from error
     values = gradients.detach() if curved is None else gradients.detach() - curved / 2
-    return run.as_maps(evidence.layer, values).float().mean((2, 3), keepdim=True)
+    return evidence.as_maps(values).float().mean((2, 3), keepdim=True)
