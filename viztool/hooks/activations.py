@@ -31,6 +31,8 @@ class Call:
     gradients: Any = NOT_KEPT
     shared: tuple[Tensor, ...] = ()
     """What the network can still overwrite, as it shares memory with it."""
+    refused: str = ""
+    """Why there is no output to read."""
 
     def __post_init__(self) -> None:
         self._versions = self._current_versions()
@@ -76,6 +78,8 @@ class Activations:
         calls = self._of(layer)
         if not -len(calls) <= call < len(calls):
             raise LayerError(f"layer {layer!r} ran {len(calls)} times in this capture; there is no call {call}")
+        if calls[call].refused:
+            raise LayerError(calls[call].refused)
         places = calls[call].gradients
         if places is NOT_KEPT:
             raise LayerError(f"no gradients are kept for layer {layer!r}; capture it with grads=True")
@@ -123,6 +127,8 @@ class Activations:
 
     @staticmethod
     def _read(layer: str, call: Call) -> Any:
+        if call.refused:
+            raise LayerError(call.refused)
         if call.overwritten():
             raise LayerError(
                 f"the output of layer {layer!r} was overwritten in place after it was captured; "

@@ -9,16 +9,27 @@ from math import log
 from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
 from viztool.errors import LayerError
 from viztool.hooks.activations import NOT_KEPT, Call, GradientAt
 from viztool.tensors.layout import distortion, map_size, to_maps
-from viztool.tensors.tree import map_tensors, tensors_in
+from viztool.tensors.tree import UncopyableError, map_tensors, tensors_in
 
 _IN_PROPORTION = log(2)
 """Heads and windows of attention, too, are axes beside axes; a network's stages keep the picture's shape."""
+
+
+Array = npt.NDArray[Any]
+
+_HELD = (Tensor, np.ndarray)
+
+_REFUSED = (
+    "layer {!r} puts out {}, which cannot be copied, and what it holds may have changed since; "
+    "capture the layers that are inside it"
+)
 
 
 class _Picture(NamedTuple):
@@ -68,8 +79,10 @@ class Keeper:
         shared: list[Tensor] = []
         places: list[GradientAt] = []
 
-        def keep_tensor(tensor: Tensor) -> Any:
+        def keep_part(tensor: Tensor | Array) -> Any:
             nonlocal disturbed
+            if isinstance(tensor, np.ndarray):
+                return tensor.copy()
             place = GradientAt()
             kept, goes_on = self._keep_tensor(layer, tensor, inputs, place, shared)
             disturbed = disturbed or goes_on is not tensor
@@ -77,7 +90,10 @@ class Keeper:
             places.append(place)
             return kept
 
-        kept = map_tensors(keep_tensor, output)
+        try:
+            kept = map_tensors(keep_part, output, _HELD)
+        except UncopyableError as error:
+            return Call(None, refused=_REFUSED.format(layer, error)), None
         gradients = _in_place_of_tensors(places, output) if self.grads else NOT_KEPT
         call = Call(kept, gradients, tuple(shared))
         return call, _in_place_of_tensors(onward, output) if disturbed else None
@@ -140,7 +156,7 @@ class Keeper:
                 shared.append(part)
             return part
 
-        return map_tensors(settle, form, (Tensor, np.ndarray))
+        return map_tensors(settle, form, _HELD)
 
     def _gradient_hook(self, place: GradientAt) -> Callable[[Tensor], None]:
         # By the time of the backward another forward may have begun, on other pictures.
