@@ -23,7 +23,9 @@ def test_one_method_and_target_give_one_heatmap(desk):
     assert (numbers["method"], numbers["images"][0]["class"]) == ("gradcam", 2)
     with np.load("photo_cam.npz") as saved:
         assert saved["raw"].max() == pytest.approx(numbers["images"][0]["max"])
-        assert np.abs(saved["map"]).max() in (0.0, 1.0)
+        assert np.abs(saved["signed_map"]).max() in (0.0, 1.0)
+        assert saved["map"].min() >= 0
+        assert saved["map"].max() in (0.0, 1.0)
     assert viztool.read_image("photo_cam.png").shape[1] == 1340
 
 

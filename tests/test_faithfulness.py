@@ -142,6 +142,13 @@ class TestRoad:
 
 
 class TestScores:
+    def test_the_same_evidence_drops_as_much_whether_the_method_rectifies_or_not(self):
+        net, x, _ = additive(3, 8, 8)
+        raw = torch.randn(2, 2)
+        signed, rectified = (heatmap_of(net, x, each, signed=each is raw) for each in (raw, raw.relu()))
+        drops = [float(evaluate_heatmap(net, x, each, draws=2).average_drop) for each in (signed, rectified)]
+        assert drops[0] == pytest.approx(drops[1])
+
     def test_average_drop_by_hand(self):
         net, x, terms = additive(3, 4, 4)
         raw = torch.rand(4, 4)

@@ -80,3 +80,51 @@ def test_what_is_not_finite_is_no_heatmap(heatmap, part, what, value):
     message = rf"^{what} is not finite \(NaN or infinity\): look at the network's weights, and at the input$"
     with pytest.raises(ModelError, match=message):
         replace(heatmap, **{part: torch.full_like(getattr(heatmap, part), value)})
+
+
+class TestWhatSpeaksFor:
+    """A map that is 4 × 4 with one place for and one, twice as far from nothing, against."""
+
+    @pytest.fixture
+    def two_sided(self, heatmap) -> Heatmap:
+        raw = torch.zeros(2, 4, 4)
+        raw[:, 1, 1], raw[:, 1, 2] = 1.0, -2.0
+        return replace(heatmap, raw=raw)
+
+    def test_the_map_is_highest_there_and_never_where_something_speaks_against(self, two_sided):
+        at = divmod(int(two_sided.map[0].argmax()), 12)
+        assert at[0] // 3 == at[1] // 3 == 1
+        assert float(two_sided.map.min()) == 0
+        assert float(two_sided.map.amax()) == 1
+
+    def test_the_signed_map_has_both_and_the_magnitude_how_far(self, two_sided):
+        assert float(two_sided.signed_map.amin()) == -1
+        assert 0 < float(two_sided.signed_map.amax()) <= 0.5
+        assert torch.equal(two_sided.magnitude, two_sided.signed_map.abs())
+
+    def test_the_same_evidence_is_the_same_map_whether_the_method_rectifies_or_not(self, two_sided):
+        rectified = replace(two_sided, raw=two_sided.raw.relu(), signed=False)
+        assert torch.equal(two_sided.map, rectified.map)
+        assert torch.equal(rectified.map, rectified.magnitude)
+
+    def test_nothing_for_is_a_map_of_zeros(self, two_sided):
+        assert not replace(two_sided, raw=-two_sided.raw.abs()).map.any()
+
+
+def test_a_heatmap_keeps_no_graph(heatmap):
+    weight = torch.ones(2, requires_grad=True)
+    made = replace(heatmap, score=weight * 3, raw=heatmap.raw * weight.view(2, 1, 1))
+    assert not made.score.requires_grad
+    assert not made.raw.requires_grad
+
+
+@pytest.mark.parametrize("method", ["gradcam", "cam", "scorecam", "ablationcam", "fullgrad"])
+def test_nor_does_one_of_a_method(method):
+    net = torch.nn.Sequential(
+        torch.nn.Conv2d(3, 4, 3), torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten(), torch.nn.Linear(4, 3)
+    )
+    made = viztool.class_activation_map(
+        net, torch.randn(1, 3, 8, 8), method, layer=None if method == "fullgrad" else "0"
+    )
+    assert not made.score.requires_grad
+    assert not made.raw.requires_grad

@@ -23,7 +23,7 @@ def pointing_game(heatmap: Heatmap, boxes: Boxes) -> Score:
     Where several places share the maximum, the share of them in the box, so that a flat map gets what a random one
     would: the boxes' share of the area, which stands beside each number. Raises HeatmapError for wrong boxes.
     """
-    maps = heatmap.signed_map
+    maps = heatmap.map
     highest = (maps == maps.amax((1, 2), keepdim=True)).float()
     return _inside(heatmap, highest, boxes)
 
@@ -34,7 +34,7 @@ def energy_in_box(heatmap: Heatmap, boxes: Boxes) -> Score:
     Beside each number stands the boxes' share of the area, which a random map would have on average, and which a map
     with nothing that speaks for the target is given. Raises HeatmapError for wrong boxes.
     """
-    evidence = heatmap.signed_map.clamp_min(0)
+    evidence = heatmap.map
     none = evidence.sum((1, 2), keepdim=True) == 0
     return _inside(heatmap, torch.where(none, 1.0, evidence), boxes)
 

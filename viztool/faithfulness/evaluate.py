@@ -119,27 +119,27 @@ def _target(heatmap: Heatmap, index: int, target: TargetScore | None) -> Target 
     return target
 
 
-def _beside_random(heatmap: Heatmap, index: int, draws: int, seed: int) -> Tensor:
-    """One image's map at the input's size, and random ones after it: (1 + draws, H, W), signed, in [-1, 1]."""
+def _beside_random(heatmap: Heatmap, index: int, draws: int, seed: int) -> Heatmap:
+    """One image's map, and random ones after it."""
     raw = heatmap.raw[index]
     random = random_maps(raw, draws, torch.Generator().manual_seed(seed))
     subjects = (heatmap.subjects[index],) * (1 + draws)
-    return replace(heatmap, raw=torch.cat([raw[None], random]), subjects=subjects).signed_map
+    return replace(heatmap, raw=torch.cat([raw[None], random]), subjects=subjects)
 
 
 class _Judged(dict[str, Tensor]):
     """What was found for one image: curves (1 + D, S) and scores (1 + D,), the heatmap's own first, by their names."""
 
 
-def _judge(question: Question, found: Losses, maps: Tensor, steps: int) -> _Judged:
-    x, (h, w) = question.x, question.size
+def _judge(question: Question, found: Losses, heatmap: Heatmap, steps: int) -> _Judged:
+    x, (h, w), maps = question.x, question.size, heatmap.signed_map
     generator = question.generator()
     places = ranks(maps, generator)
     noise = torch.randn(x[0].numel() // (h * w), h, w, generator=generator)
     counts = step_counts(h * w, steps)
     most, least = road(question, places, noise)
     deletion = walk(question, places, x, blank(x), counts)
-    before, after = deletion[:, 0], confidence(question, maps.clamp_min(0))
+    before, after = deletion[:, 0], confidence(question, heatmap.map)
     return _Judged(
         shares=counts / (h * w),
         deletion=deletion,

@@ -54,20 +54,35 @@ class Heatmap(Result):
     measured: Sequence[Sequence[str]] = ()
 
     def __post_init__(self) -> None:
+        for name in ("raw", "score"):
+            # A result outlives the look: it must not keep a graph, and with it every activation.
+            object.__setattr__(self, name, getattr(self, name).detach())
         require_finite("the score", self.score)
         require_finite(f"the map of {self.method}", self.raw)
 
     @property
     def signed_map(self) -> Tensor:
         """(N, H, W) in [-1, 1]: `raw` at the input's size, over its largest absolute value. Zeros stay zeros."""
-        large = F.interpolate(self.raw[:, None], self.subjects[0].view.shape[:2], mode="bilinear")[:, 0]
-        limit = large.abs().amax((1, 2), keepdim=True)
-        return torch.where(limit > 0, large / limit.clamp_min(torch.finfo(large.dtype).tiny), 0.0)
+        return self._at_the_inputs_size(self.raw)
 
     @property
     def map(self) -> Tensor:
+        """(N, H, W) in [0, 1]: what speaks for the target, at the input's size, over its largest value.
+
+        What is below 0 in `raw` is left out before it is made larger, as in the methods that end in a ReLU: so the
+        same evidence gives the same map.
+        """
+        return self._at_the_inputs_size(self.raw.clamp_min(0))
+
+    @property
+    def magnitude(self) -> Tensor:
         """(N, H, W) in [0, 1]: how far from nothing, whether for or against."""
         return self.signed_map.abs()
+
+    def _at_the_inputs_size(self, raw: Tensor) -> Tensor:
+        large = F.interpolate(raw[:, None], self.subjects[0].view.shape[:2], mode="bilinear")[:, 0]
+        limit = large.abs().amax((1, 2), keepdim=True)
+        return torch.where(limit > 0, large / limit.clamp_min(torch.finfo(large.dtype).tiny), 0.0)
 
     def __len__(self) -> int:
         return len(self.raw)
@@ -100,8 +115,8 @@ class Heatmap(Result):
 
     @property
     def arrays(self) -> dict[str, npt.NDArray[Any]]:
-        """The raw maps (N, h, w), and "map" (N, H, W) with its sign, in [-1, 1]."""
-        return {"raw": self.raw.numpy(), "map": self.signed_map.numpy()}
+        """The raw maps (N, h, w), and "map" and "signed_map" (N, H, W), as the properties of these names."""
+        return {"raw": self.raw.numpy(), "map": self.map.numpy(), "signed_map": self.signed_map.numpy()}
 
     def _image_numbers(self, index: int) -> dict[str, Any]:
         raw = self.raw[index]
