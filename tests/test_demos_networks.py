@@ -15,6 +15,7 @@ from viztool.demos import DemoError, network_demos, run_demo
 from viztool.demos.on_networks.activations import _flat
 from viztool.demos.on_networks.checkerboard import uneven, upsampling_layers
 from viztool.demos.on_networks.receptive_field import central_energy
+from viztool.errors import ModelError
 
 NAMES = ("receptive-field", "checkerboard", "counting", "pooling-invariance", "activations")
 
@@ -62,6 +63,48 @@ def test_a_network_of_one_channel_and_one_output_is_asked_as_any(name):
     assert "nan" not in str(result.numbers)
 
 
+class Centring(nn.Module):
+    """Changes in place what it is given."""
+
+    def forward(self, x):
+        return x.sub_(0.25)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_network_that_changes_its_input_in_place_answers_as_one_that_does_not(name):
+    class Careful(Centring):
+        def forward(self, x):
+            return x - 0.25
+
+    layers = nn.Conv2d(3, 6, 3, stride=2), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(6, 4)
+    rough, careful = (run_demo(name, model=wrapped(first(), *layers)).numbers for first in (Centring, Careful))
+    assert str(rough) == str(careful)
+
+
+@pytest.mark.parametrize(
+    ("name", "what"),
+    [
+        ("receptive-field", "the gradient of 1"),
+        ("checkerboard", "the gradient"),
+        ("pooling-invariance", "the output"),
+    ],
+)
+def test_weights_that_are_not_finite_are_named_as_the_cause(name, what):
+    net = wrapped(nn.Conv2d(3, 4, 3), nn.Sigmoid())
+    net.net[0].weight.data[0] = torch.nan
+    with pytest.raises(ModelError, match=rf"^{what} is not finite \(NaN or infinity\): look at the network's weights"):
+        run_demo(name, model=net)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_network_that_does_not_run_on_photos_says_so(name):
+    """In one line: what it was given, and its own reason."""
+    with pytest.raises(
+        ModelError, match=r"^Sequential cannot run on an input of the shape \(1, 3, 64, 64\): .*mat1 and"
+    ):
+        run_demo(name, model=wrapped(nn.Flatten(), nn.Linear(7, 3), nn.ReLU()))
+
+
 class TestCheckerboard:
     def test_phase_sums_of_known_weights(self):
         row = torch.tensor([0.25, 0.75, 0.75, 0.25])
@@ -100,6 +143,13 @@ def test_counting_by_hand():
     assert conv["connections"] == 4 * 28 * 62 * 62
     assert conv["uses_of_a_weight"] == 62 * 62
     assert dense["uses_of_a_weight"] == 1
+
+
+def test_counting_where_weights_are_made_anew():
+    normed = wrapped(nn.utils.parametrizations.weight_norm(nn.Conv2d(3, 4, 3)))
+    numbers = run_demo("counting", model=normed).numbers
+    assert numbers["parameters"] == 4 * 27 + 4 + 4
+    assert [layer["macs"] for layer in numbers["layers"]] == [4 * 27 * 62 * 62]
 
 
 def test_counting_where_layers_are_shared_and_weights_are_tied():

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from math import ceil
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 from torchvision.models import resnet18
 from torchvision.models.vgg import cfgs, make_layers
@@ -314,7 +315,7 @@ def _backward(story: Story, seed: int) -> None:
     )
 
 
-def gradient_strength(net: nn.Module, x: Tensor) -> Tensor:
+def gradient_strength(net: Callable[[Tensor], Any], x: Tensor) -> Tensor:
     """(H, W): the mean absolute gradient of the sum of the network's outputs, over images and channels."""
     images = x.clone().requires_grad_()
     first = next(tensors_in(net(images)))

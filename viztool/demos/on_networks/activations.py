@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from viztool.demos.asking import answer
 from viztool.demos.errors import DemoError
 from viztool.demos.photo import Photo
 from viztool.demos.registry import on_network
@@ -59,7 +60,7 @@ def activations(model: Model, photos: Sequence[Photo], seed: int) -> Story:
     with evaluating(net), torch.no_grad():
         for photo in photos:
             with watch(layers, exit=look):
-                net(model.preprocess(photo.rgb).to(model.dtype))
+                answer(model, model.preprocess(photo.rgb).to(model.dtype))
     story = Story(notes=["Flat: the slope is 0, or less than a twentieth of its largest. Dead: flat everywhere."])
     found: dict[str, dict[str, Any]] = {
         name: {

@@ -7,12 +7,14 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from viztool.demos.asking import answer
 from viztool.demos.concepts.checkerboard import gradient_strength, phase_sums
 from viztool.demos.errors import DemoError
 from viztool.demos.photo import Photo
 from viztool.demos.registry import on_network
 from viztool.demos.signal import grid_index, phases
 from viztool.demos.story import Story
+from viztool.heatmaps.heatmap import require_finite
 from viztool.hooks.evaluating import evaluating
 from viztool.hooks.frozen import frozen
 from viztool.hooks.naming import named_layers, unwrap
@@ -102,9 +104,10 @@ def _backward(story: Story, model: Model, net: nn.Module, photos: Sequence[Photo
     x = torch.cat([model.preprocess(photo.rgb) for photo in photos[:8]]).to(model.dtype)
     try:
         with evaluating(net), frozen(net):
-            strength = gradient_strength(net, x).float().cpu()
+            strength = gradient_strength(lambda images: answer(model, images), x).float().cpu()
     except RuntimeError as error:
         raise DemoError(f"{model.name} has no gradients at its input: {str(error).splitlines()[0]}") from error
+    require_finite("the gradient", strength)
     rows = [["period", "grid", "by chance", "times chance"]]
     found: dict[str, dict[str, float]] = {}
     for period in (2, 4, 8, 16, 32):

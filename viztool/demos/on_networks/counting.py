@@ -24,7 +24,8 @@ _MOST = 24
 @on_network("counting", "where are its weights?")
 def counting(model: Model, photos: Sequence[Photo], seed: int) -> Story:
     """From the layer table: the layers with weights, and how often each weight is used."""
-    modules = named_layers(unwrap(model))
+    net = unwrap(model)
+    modules = named_layers(net)
     outputs: Counter[str] = Counter()
 
     def count(name: str, _module: nn.Module, output: Any) -> None:
@@ -34,7 +35,7 @@ def counting(model: Model, photos: Sequence[Photo], seed: int) -> Story:
     with watch(modules, exit=count):
         table = layer_table(model)
     # By what they are: layers may share a parameter.
-    own = {id(each): each.numel() for module in modules.values() for each in module.parameters(recurse=False)}
+    own = {id(each): each.numel() for module in net.modules() for each in module.parameters(recurse=False)}
     story = Story(notes=["Connections: multiply-adds and one for each bias added."])
     layers: list[dict[str, Any]] = []
     for row in table.rows:

@@ -9,9 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from viztool.demos.asking import answer
 from viztool.demos.photo import Photo
 from viztool.demos.registry import on_network
 from viztool.demos.story import Story
+from viztool.heatmaps.heatmap import require_finite
 from viztool.hooks.evaluating import evaluating
 from viztool.hooks.naming import unwrap
 from viztool.models.model import Model
@@ -26,12 +28,13 @@ _ANGLES = (0, 5, 10, 15, 30, 45, 90, 180)
 
 def _logits(model: Model, views: Sequence[Picture]) -> Tensor:
     """(N, K) of views of the input's size, whatever shape the output has."""
-    net = unwrap(model)
     out = []
-    with evaluating(net), torch.no_grad():
+    with evaluating(unwrap(model)), torch.no_grad():
         for view in views:
             x = torch.from_numpy(np.ascontiguousarray(view)).permute(2, 0, 1)[None].float().to(model.device) / 255
-            out.append(next(tensors_in(net(model.normalize(x).to(model.dtype)))).double().flatten().cpu())
+            first = next(tensors_in(answer(model, model.normalize(x).to(model.dtype))))
+            require_finite("the output", first)
+            out.append(first.double().flatten().cpu())
     return torch.stack(out)
 
 

@@ -7,10 +7,12 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from viztool.demos.asking import answer
 from viztool.demos.errors import DemoError
 from viztool.demos.photo import Photo
 from viztool.demos.registry import on_network
 from viztool.demos.story import Story
+from viztool.heatmaps.heatmap import require_finite
 from viztool.hooks import capture
 from viztool.hooks.evaluating import evaluating
 from viztool.hooks.frozen import frozen
@@ -49,7 +51,7 @@ def receptive_field(model: Model, photos: Sequence[Photo], seed: int) -> Story:
     energies: dict[str, Tensor] = {}
     with frozen(net):
         with evaluating(net), capture(net, "stages") as acts:
-            net(x)
+            answer(model, x)
         for name in acts:
             maps = acts[name]
             if not isinstance(maps, Tensor) or maps.dim() != 4:
@@ -57,6 +59,7 @@ def receptive_field(model: Model, photos: Sequence[Photo], seed: int) -> Story:
             middle = maps[:, :, maps.shape[2] // 2, maps.shape[3] // 2]
             signs = (torch.randint(0, 2, middle.shape, generator=generator) * 2 - 1).to(middle)
             (gradient,) = torch.autograd.grad((middle * signs).sum(), x, retain_graph=True)
+            require_finite(f"the gradient of {name}", gradient)
             energies[name] = gradient.double().pow(2).mean((0, 1)).cpu()
     if not energies:
         raise DemoError(f"{model.name} has no layer with maps: there is no field to measure")
