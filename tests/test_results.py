@@ -13,7 +13,7 @@ from torch import nn
 import viztool
 from viztool.images import png_bytes
 from viztool.render.written_table import html_table, plain_table
-from viztool.results import Part, Result, Results
+from viztool.results import Part, Result, Results, made_by, versions
 
 
 class Square(Result):
@@ -72,6 +72,13 @@ def test_a_result_says_what_it_is_in_a_few_lines():
 def test_a_part_gives_arrays_by_their_shapes():
     piece = Piece(torch.zeros(2, 3), np.zeros((4, 5, 6)), "blocks.4", torch.tensor(0.5))
     assert repr(piece) == "Piece(map=<2 × 3>, cells=<4 × 5 × 6>, name='blocks.4', score=tensor(0.5000))"
+
+
+def test_what_it_was_made_with_is_in_the_numbers_and_at_the_foot(model, photo):
+    made = {"viztool": viztool.__version__, "torch": str(torch.__version__)}
+    assert versions() == made
+    assert made_by() == f"viztool {made['viztool']} · torch {made['torch']}"
+    assert viztool.feature_maps(model, photo).numbers["versions"] == made
 
 
 class TestResults:

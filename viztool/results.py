@@ -15,9 +15,22 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+import viztool
 from viztool.images import atomic_write, png_bytes, write_image
 from viztool.render.canvas import Canvas, canvas_of
 from viztool.render.raster import raster
+
+
+def versions() -> dict[str, str]:
+    """What a result was made with, for its numbers."""
+    import torch  # not above: a result of numbers alone needs none
+
+    return {"viztool": viztool.__version__, "torch": torch.__version__}
+
+
+def made_by() -> str:
+    """The same for the foot of a sheet: "viztool 1.0 · torch 2.6"."""
+    return " · ".join(f"{name} {version}" for name, version in versions().items())
 
 
 class Result(ABC):

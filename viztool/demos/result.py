@@ -9,10 +9,8 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-import torch
 from PIL import Image
 
-import viztool
 from viztool.demos.claims import Claim
 from viztool.demos.errors import DemoError
 from viztool.demos.story import Story, plain
@@ -20,7 +18,7 @@ from viztool.images import atomic_write
 from viztool.render.canvas import Canvas
 from viztool.render.colormaps import Picture
 from viztool.render.demo_sheet import DemoSheet, Stated, demo_sheet
-from viztool.results import Result
+from viztool.results import Result, made_by, versions
 
 _FRAME_MS = 450
 _LAST_MS = 2000  # the whole, before it begins again
@@ -57,7 +55,7 @@ class DemoResult(Result):
                 claims=[Stated(claim.sentence, claim.verdict, claim.condition) for claim in self.claims],
                 notes=self.story.notes,
                 bands=self.story.bands,
-                footer=f"viztool {viztool.__version__} · torch {torch.__version__} · viztool demo {self.name} · "
+                footer=f"{made_by()} · viztool demo {self.name} · "
                 f"seed {self.seed} · checks passed when this was drawn: {len(self.story.checks)}",
             )
         )
@@ -88,7 +86,7 @@ class DemoResult(Result):
             "claims": [asdict(claim) for claim in self.claims],
             **plain(self.story.numbers),
             "checks": plain(self.story.checks),
-            "versions": {"viztool": viztool.__version__, "torch": torch.__version__},
+            "versions": versions(),
         }
 
     @property

@@ -11,14 +11,13 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-import viztool
 from viztool.faithfulness.panels import NOTES, Course, panels
 from viztool.faithfulness.result import NAMES, Evaluation
 from viztool.faithfulness.score import finite, shown
 from viztool.render.canvas import Canvas
 from viztool.render.curves import CurveBand, CurveSheet, curve_sheet
 from viztool.render.written_table import html_table, plain_table
-from viztool.results import Part, Result
+from viztool.results import Part, Result, made_by, versions
 
 Mean = tuple[float, float]
 """Over photos: the mean, and its standard error, NaN with fewer than two."""
@@ -138,8 +137,7 @@ class Ranking(Result):
                 subtitle=f"{self.network} · {self.weights}",
                 notes=notes,
                 bands=[self._band(rank, method) for rank, method in enumerate(self.methods, 1)],
-                footer=f"viztool {viztool.__version__} · torch {torch.__version__} · seed {self.seed} · "
-                f"{self.preprocessing}",
+                footer=f"{made_by()} · seed {self.seed} · {self.preprocessing}",
             )
         )
 
@@ -166,7 +164,7 @@ class Ranking(Result):
                 for trial in self.trials
             ],
             "failed": dict(self.failed),
-            "versions": {"viztool": viztool.__version__, "torch": torch.__version__},
+            "versions": versions(),
         }
 
     @property

@@ -7,10 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy.typing as npt
-import torch
 from torch import Tensor
 
-import viztool
 from viztool.faithfulness.curves import Curve
 from viztool.faithfulness.panels import NOTES, Course, panels
 from viztool.faithfulness.score import Score, shown
@@ -18,7 +16,7 @@ from viztool.heatmaps.heatmap import Heatmap
 from viztool.render.canvas import Canvas
 from viztool.render.colormaps import overlay
 from viztool.render.curves import CurveBand, CurveSheet, curve_sheet
-from viztool.results import Result
+from viztool.results import Result, made_by, versions
 
 NAMES = {
     "deletion": "deletion",
@@ -105,8 +103,7 @@ class Evaluation(Result):
                 subtitle=f"{subject.network} · {subject.weights}",
                 notes=(*NOTES, chance),
                 bands=[self._band(index) for index in range(len(self))],
-                footer=f"viztool {viztool.__version__} · torch {torch.__version__} · seed {self.seed} · "
-                f"{subject.preprocessing}",
+                footer=f"{made_by()} · seed {self.seed} · {subject.preprocessing}",
             )
         )
 
@@ -119,7 +116,7 @@ class Evaluation(Result):
             "seed": self.seed,
             "random_maps": self.scores["deletion"].random.shape[1],
             "images": [self._image_numbers(index) for index in range(len(self))],
-            "versions": {"viztool": viztool.__version__, "torch": torch.__version__},
+            "versions": versions(),
         }
 
     @property

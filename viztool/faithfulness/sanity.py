@@ -10,14 +10,13 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-import viztool
 from viztool.faithfulness.score import shown
 from viztool.faithfulness.similarity import spearman, ssim
 from viztool.heatmaps.heatmap import Heatmap
 from viztool.render.canvas import Canvas
 from viztool.render.colormaps import colorize
 from viztool.render.strip import Strip, StripSheet, StripTile, strip_sheet
-from viztool.results import Result
+from viztool.results import Result, made_by, versions
 
 _SAYS = {
     "weights": "Weights are randomised from the top of the network down, and what was stays so. A map that says what "
@@ -73,8 +72,7 @@ class SanityCheck(Result):
                     "nothing of it is left. SSIM: structural similarity.",
                 ),
                 strips=[self._strip(index) for index in range(len(self))],
-                footer=f"viztool {viztool.__version__} · torch {torch.__version__} · seed {self.seed} · "
-                f"{subject.preprocessing}",
+                footer=f"{made_by()} · seed {self.seed} · {subject.preprocessing}",
             )
         )
 
@@ -97,7 +95,7 @@ class SanityCheck(Result):
                 }
                 for index in range(len(self))
             ],
-            "versions": {"viztool": viztool.__version__, "torch": torch.__version__},
+            "versions": versions(),
         }
 
     @property

@@ -7,9 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy.typing as npt
-import torch
 
-import viztool
 from viztool.errors import LayerError
 from viztool.features.layer_maps import LayerMaps
 from viztool.hooks.select import nearest
@@ -19,7 +17,7 @@ from viztool.models.subject import Subject
 from viztool.render.canvas import Canvas
 from viztool.render.sheet import Band, Header, Sheet, contact_sheet
 from viztool.render.tiles import Tile
-from viztool.results import Result
+from viztool.results import Result, made_by, versions
 
 Normalize = Literal["channel", "layer"]
 
@@ -65,7 +63,7 @@ class FeatureMaps(Result):
             "overlay": self.overlay,
             "layers": [layer.numbers for layer in self.layers],
             "without_maps": list(self.without_maps),
-            "versions": {"viztool": viztool.__version__, "torch": torch.__version__},
+            "versions": versions(),
         }
 
     @property
@@ -94,7 +92,7 @@ class FeatureMaps(Result):
             notes=self._notes(),
             verdict=self.verdict,
         )
-        footer = f"viztool {viztool.__version__} · torch {torch.__version__} · {subject.preprocessing}"
+        footer = f"{made_by()} · {subject.preprocessing}"
         return Sheet(
             header=header,
             bands=[self._band(layer) for layer in self.layers],

@@ -12,13 +12,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-import viztool
 from viztool.errors import ModelError
 from viztool.models.outputs import Prediction
 from viztool.models.subject import Subject
 from viztool.render.canvas import Canvas
 from viztool.render.heat import HeatBand, HeatSheet, heat_sheet
-from viztool.results import Result
+from viztool.results import Result, made_by, versions
 
 SCALE_SHARE = 0.995
 """Of a map's cells, those that its colour scale tells apart: a few extreme pixels would leave the others white."""
@@ -90,7 +89,7 @@ class Heatmap(Result):
     def drawing(self) -> Canvas:
         """One band for each image: what the network was given, the map, the map over it."""
         bands = [self._band(index) for index in range(len(self))]
-        return heat_sheet(HeatSheet(bands, f"viztool {viztool.__version__} · torch {torch.__version__}"))
+        return heat_sheet(HeatSheet(bands, made_by()))
 
     @property
     def numbers(self) -> dict[str, Any]:
@@ -103,7 +102,7 @@ class Heatmap(Result):
             "seed": self.seed,
             "images": [self._image_numbers(index) for index in range(len(self))],
             "details": dict(self.details),
-            "versions": {"viztool": viztool.__version__, "torch": torch.__version__},
+            "versions": versions(),
         }
 
     @property

@@ -10,16 +10,14 @@ from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
-import viztool
 from viztool.errors import ViztoolError
 from viztool.kernels.parameterizations import PARAMETERIZATIONS, Parameterization
 from viztool.kernels.result import HOW_TO_READ, Drawn, KernelPictures, KernelSheet, drawn_tile, short
 from viztool.kernels.visualize import ascent_settings, kinds_of
 from viztool.render.canvas import Canvas
 from viztool.render.kernel_sheet import Card, KernelPage, Picked, kernel_page
-from viztool.results import Result
+from viztool.results import Result, made_by, versions
 
 COMPARISONS = {
     "param": "The same units, made from other things",
@@ -76,7 +74,7 @@ class KernelBands(Result):
                 cards=[self._of_layer(sheet) for sheet in self.sheets.values()]
                 if self.each == "layer"
                 else [self._of_unit(index) for index in range(len(first))],
-                footer=f"seed {first.settings['seed']} · viztool {viztool.__version__} · torch {torch.__version__}",
+                footer=f"seed {first.settings['seed']} · {made_by()}",
             )
         )
 
@@ -86,7 +84,7 @@ class KernelBands(Result):
         return {
             "each": self.each,
             "sheets": [{"name": name, **sheet.numbers} for name, sheet in self.sheets.items()],
-            "versions": {"viztool": viztool.__version__, "torch": torch.__version__},
+            "versions": versions(),
         }
 
     @property

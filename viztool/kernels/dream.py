@@ -10,7 +10,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-import viztool
 from viztool.errors import ViztoolError
 from viztool.kernels.ascent import generators
 from viztool.kernels.network import Stopped
@@ -20,7 +19,7 @@ from viztool.kernels.units import one_layer
 from viztool.models.model import Model, wrap_model
 from viztool.models.preprocess import LUMA, check_photo
 from viztool.render.colormaps import Picture
-from viztool.results import Result
+from viztool.results import Result, versions
 
 Size = tuple[int, int]
 
@@ -59,7 +58,7 @@ class Dream(Result):
             "after": self.after,
             "picture": list(self.pixels.shape[:2]),
             "settings": dict(self.settings),
-            "versions": {"viztool": viztool.__version__, "torch": torch.__version__},
+            "versions": versions(),
         }
 
     @property

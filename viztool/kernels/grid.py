@@ -11,7 +11,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-import viztool
 from viztool.kernels.ascent import Callback
 from viztool.kernels.loop import maximize
 from viztool.kernels.network import Stopped
@@ -22,7 +21,7 @@ from viztool.models.model import Model, wrap_model
 from viztool.render.canvas import Canvas
 from viztool.render.colormaps import Picture
 from viztool.render.grid_sheet import grid_sheet
-from viztool.results import Result
+from viztool.results import Result, made_by, versions
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -52,7 +51,7 @@ class ActivationGrid(Result):
             self.view,
             self.cells,
             self.strength / max(float(self.strength.max()), 1e-20),
-            f"seed {self.settings['seed']} · viztool {viztool.__version__} · torch {torch.__version__}",
+            f"seed {self.settings['seed']} · {made_by()}",
         )
 
     @property
@@ -65,7 +64,7 @@ class ActivationGrid(Result):
             "layer": self.layer,
             "strength": [[float(value) for value in row] for row in self.strength],
             "settings": dict(self.settings),
-            "versions": {"viztool": viztool.__version__, "torch": torch.__version__},
+            "versions": versions(),
         }
 
     @property

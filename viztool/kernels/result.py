@@ -10,9 +10,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
-import viztool
 from viztool.images import write_image
 from viztool.images.writing import atomic_write
 from viztool.kernels.photos import Excerpt, Kind
@@ -20,7 +18,7 @@ from viztool.kernels.weights import KernelWeights
 from viztool.render.canvas import Canvas
 from viztool.render.colormaps import Picture
 from viztool.render.kernel_sheet import Card, KernelPage, Picked, draw_color_kernel, draw_slices, kernel_page
-from viztool.results import Part, Result
+from viztool.results import Part, Result, made_by, versions
 
 _SLICES = 16
 
@@ -109,7 +107,7 @@ class KernelSheet(Result):
 
     def drawing(self) -> Canvas:
         """A card for each unit: weights, optimum, negative, photos."""
-        seconds = f"seed {self.settings['seed']} · viztool {viztool.__version__} · torch {torch.__version__}"
+        seconds = f"seed {self.settings['seed']} · {made_by()}"
         what = "the classes" if not self.layer else self.layer
         return kernel_page(
             KernelPage(
@@ -135,7 +133,7 @@ class KernelSheet(Result):
             "settings": dict(self.settings),
             "photos": self.source,
             "kernels": [kernel.numbers for kernel in self.kernels],
-            "versions": {"viztool": viztool.__version__, "torch": torch.__version__},
+            "versions": versions(),
         }
 
     @property
