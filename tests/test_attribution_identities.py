@@ -11,6 +11,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from viztool.attribution import attribute
+from viztool.models import wrap_model
 
 
 def relative(one: torch.Tensor, two: torch.Tensor) -> float:
@@ -104,14 +105,19 @@ def test_rise_of_a_linear_model_is_what_its_masks_make_of_it_within_its_own_spre
 
 def test_rise_is_of_the_probability_of_a_class():
     net, x = conv_net(), image(1)
-    found = attribute(net, x, "rise", 1, samples=40)
+    found = attribute(wrap_model(net, output="softmax"), x, "rise", 1, samples=40)
     raw = found.raw
+    assert found.unit == "probability"
     assert bool(((raw + found.details["mean"][0] >= 0) & (raw + found.details["mean"][0] <= 1)).all())
 
     def own(output):
         return output.softmax(1)[:, 1]
 
-    assert relative(raw, attribute(net, x, "rise", own, samples=40).raw) < 1e-5
+    assert relative(raw, attribute(net, x, "rise", own, samples=40).raw) < 1e-4
+    # Of a bare network nobody knows whether it has probabilities.
+    scores = attribute(net, x, "rise", 1, samples=40)
+    assert scores.unit == "score"
+    assert relative(scores.raw, attribute(net, x, "rise", lambda output: output[:, 1], samples=40).raw) < 1e-5
 
 
 # Gradients

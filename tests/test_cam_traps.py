@@ -188,7 +188,7 @@ def test_a_target_that_knows_its_images_by_their_place_is_given_whole_batches():
 def test_random_weights_say_no_class_and_a_network_without_maps_has_none():
     model = viztool.load_model("squeezenet1_1", weights=None)
     heatmap = viztool.class_activation_map(model, np.zeros((64, 64, 3), np.uint8), target=3)
-    assert heatmap.predictions == ()
+    assert [list(each) for each in heatmap.predictions] == [[]]
     flat = nn.Sequential(nn.Flatten(), nn.Linear(12, 4))
     message = r"^no layer puts out maps \(channels of height × width\): there is nothing to draw$"
     with pytest.raises(LayerError, match=message):

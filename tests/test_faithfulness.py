@@ -297,7 +297,7 @@ class TestWhatIsMeasured:
         assert float(none.probability) == 0
 
     def test_half_precision(self):
-        model = viztool.wrap_model(SmallNet().eval().bfloat16(), size=16)
+        model = viztool.wrap_model(SmallNet().eval().bfloat16(), size=16, output="softmax")
         photo = photos(1)[0]
         found = evaluate_heatmap(model, photo, heatmap_of(model, photo, torch.randn(4, 4)), draws=2)
         with torch.no_grad():
@@ -332,8 +332,19 @@ class TestErrors:
     def test_the_tensor_of_the_same_photo_will_do(self, model):
         photo = photos(1)[0]
         heatmap = heatmap_of(model, photo, torch.randn(4, 4))
-        by_tensor = evaluate_heatmap(model.net, model.preprocess(photo), heatmap, draws=2)
+        by_tensor = evaluate_heatmap(model, model.preprocess(photo), heatmap, draws=2)
         torch.testing.assert_close(by_tensor.deletion, evaluate_heatmap(model, photo, heatmap, draws=2).deletion)
+
+    def test_of_a_bare_network_the_curves_are_of_scores(self, model):
+        photo = photos(1)[0]
+        x = model.preprocess(photo)
+        found = evaluate_heatmap(model.net, x, heatmap_of(model, photo, torch.randn(4, 4), 2), draws=2)
+        with torch.no_grad():
+            clear, empty = (model.net(each)[0, 2] for each in (x, blank(x)))
+        torch.testing.assert_close(found.curves["deletion"].values[0, [0, -1]], torch.stack([clear, empty]))
+        entry = found.numbers["images"][0]
+        assert entry["score"] == pytest.approx(float(clear))
+        assert "probability" not in entry
 
     def test_a_score_that_is_not_known(self, model):
         photo = photos(1)[0]

@@ -22,7 +22,7 @@ def trial(method, photo, insertion, deletion, chance=(0.3, 0.4), **scores):
     chances = {**dict.fromkeys(NAMES, 0.0), "insertion": chance[0], "deletion": chance[1]}
     curve = SHARES, torch.full((5,), insertion), torch.full((5,), chance[0])
     names = ("deletion", "insertion", "road_most", "road_least")
-    return Trial(method, ("layer4",), photo, "cat", 0.9, known, chances, dict.fromkeys(names, curve))
+    return Trial(method, ("layer4",), photo, "cat", 0.9, "probability", known, chances, dict.fromkeys(names, curve))
 
 
 def ranking(*several, **rest):

@@ -96,6 +96,7 @@ class TestMaps:
         x = model.preprocess(PHOTO)
         single = viztool.feature_maps(net, x)
         np.testing.assert_array_equal(single["third"].maps, viztool.feature_maps(model, PHOTO)["third"].maps)
+        assert single.predictions.unit == "score"  # of a bare network nobody knows what its output says
         assert [name for name, _ in single.predictions] == [
             f"class {'abcd'.index(name)}" for name, _ in viztool.feature_maps(model, PHOTO).predictions
         ]
@@ -151,7 +152,7 @@ class TestWhatShowsNothing:
         assert layer.channels[-1] == 3
         assert layer.limit() == np.abs(np.delete(clean.maps, 3, axis=0)).max()
         assert next(t for t in result._sheet().bands[0].tiles if t.label == "#3").mark == "not finite"
-        assert result.predictions == ()
+        assert not result.predictions
         assert "not finite" in result.verdict
         assert not (result.picture() == NOT_A_NUMBER).all(axis=2).any()
         json.dumps(result.numbers, allow_nan=False)
@@ -245,7 +246,7 @@ class TestErrors:
     def test_random_weights_predict_nothing(self):
         model = viztool.load_model("resnet18", weights=None)
         result = viztool.feature_maps(model, PHOTO, "layer1")
-        assert result.predictions == ()
+        assert not result.predictions
         assert result.verdict == "No prediction: the weights are random, and what it says means nothing."
 
     def test_top_must_be_positive(self, model):

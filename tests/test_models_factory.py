@@ -104,7 +104,7 @@ def test_an_edited_file_is_read_again(tmp_path):
         ),
         ("broken", "{file}:broken fails: ValueError: no such width"),
         ("quits", "{file}:quits fails: SystemExit: 2"),
-        ("gives_a_dict", "{file}:gives_a_dict returns a dict, not a torch.nn.Module"),
+        ("gives_a_dict", "{file}:gives_a_dict returns a dict, not a torch.nn.Module or a viztool Model"),
         ("number", "{file}:number is a int, not a function that builds a network"),
         ("", "'{file}:': name a function that builds the network, as in nets.py:build"),
     ],

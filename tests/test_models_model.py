@@ -80,7 +80,7 @@ def fingerprint(net: nn.Module) -> tuple:
 @pytest.mark.parametrize("name", NETWORKS)
 def test_predict_is_the_softmax_of_the_network_in_evaluation_mode(name):
     net = build(name)
-    model = wrap_model(net, size=SIZES.get(name, 64))
+    model = wrap_model(net, size=SIZES.get(name, 64), output="softmax")
     answers = model.predict(photo(), top=3)
     judge = copy.deepcopy(net).eval()
     with torch.no_grad():
@@ -101,7 +101,7 @@ def test_nothing_of_the_network_changes(name):
     last.grad = torch.ones_like(last)
     net.register_forward_hook(lambda *args: None)
     before = fingerprint(net)
-    model = wrap_model(net, size=SIZES.get(name, 64))
+    model = wrap_model(net, size=SIZES.get(name, 64), output="softmax")
     model.predict([photo(), photo(seed=1)])
     model.view(photo())
     with pytest.raises(ModelError):
@@ -272,7 +272,7 @@ def test_weights_that_are_not_numbers():
 @pytest.mark.parametrize("shape", [(1, 1), (1, 4000), (4000, 1), (3, 2)])
 @pytest.mark.parametrize("name", ["colour", "grey", "dense"])
 def test_photos_of_every_shape(shape, name):
-    model = wrap_model(build(name), size=64)
+    model = wrap_model(build(name), size=64, output="softmax")
     answers = model.predict(photo(*shape))
     assert sum(p for _, p in answers) == pytest.approx(1, abs=1e-5)
     assert model.preprocess(photo(*shape)).shape[2:] == model.view(photo(*shape)).shape[:2] == (64, 64)

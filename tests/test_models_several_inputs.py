@@ -54,7 +54,8 @@ def test_attributions_and_what_they_are_beside_random_maps(parts, method):
     held = hold_inputs(net, known[1:], scale)
     alone = viztool.attribute(held, x[1:], method, 1, **options)
     assert torch.allclose(both.raw[1], alone.raw[0], atol=1e-4 * float(alone.raw.abs().max()))
-    assert float(viztool.evaluate_heatmap(held, x[1:], alone, steps=4, draws=2).probability[0]) == pytest.approx(
+    model = viztool.wrap_model(held, output="softmax")
+    assert float(viztool.evaluate_heatmap(model, x[1:], alone, steps=4, draws=2).probability[0]) == pytest.approx(
         float(net(x, known, scale).softmax(1)[1, 1].detach())
     )
 

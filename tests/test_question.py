@@ -9,7 +9,6 @@ from viztool.attribution import METHODS as ATTRIBUTIONS
 from viztool.cam import METHODS, class_activation_map
 from viztool.hooks.replay import Replay
 from viztool.hooks.tail import TailPass
-from viztool.models.outputs import class_scores
 from viztool.targets.question import Question
 
 
@@ -123,7 +122,7 @@ class TestQuestion:
 
     def test_scores_and_gradients_of_changed_copies(self, x):
         net, plain = both()
-        question = Question(net, x, [1, 3])
+        question = Question(viztool.wrap_model(net, output="softmax"), x, [1, 3])
         copies = torch.randn(5, *x.shape, requires_grad=True)
         scores = torch.stack([plain(each)[[0, 1], [1, 3]] for each in copies])
         probabilities = torch.stack([plain(each).softmax(1)[[0, 1], [1, 3]] for each in copies])
@@ -137,7 +136,7 @@ class TestQuestion:
         net, _ = both()
         question = Question(net, x, None, layers=layers)
         question.output if ask == "output" else question.layer_gradients()
-        assert question.target.classes == tuple(class_scores(question.output).argmax(1).tolist())
+        assert question.target.classes == tuple(question.output.argmax(1).tolist())
         assert not question.score.requires_grad
         assert net.images == len(x)
 

@@ -5,6 +5,7 @@ import pytest
 
 from viztool.render.canvas import Canvas
 from viztool.render.colormaps import NOT_A_NUMBER, color_bar, colorize, overlay
+from viztool.render.predictions import Predictions
 from viztool.render.raster import raster
 from viztool.render.scaling import scaled
 from viztool.render.sheet import Band, Header, Sheet, contact_sheet
@@ -129,7 +130,9 @@ class TestText:
 
 
 def sheet(tiles, *, aspect=1.0, predictions=(("cat", 0.75), ("dog", 0.25)), name="blocks.4"):
-    header = Header("cat.jpg", "net", np.full((30, 40, 3), 200, np.uint8), None, predictions, ["A note."])
+    header = Header(
+        "cat.jpg", "net", np.full((30, 40, 3), 200, np.uint8), None, Predictions(tuple(predictions)), ["A note."]
+    )
     band = Band(name, ["Conv2d", "4 channels"], tiles, signed=True, bar=("−1", "0", "1"))
     return raster(contact_sheet(Sheet(header, [band], "footer", aspect)))
 

@@ -5,38 +5,40 @@ import torch
 from torch.nn import functional as F
 
 from viztool.errors import TargetError
+from viztool.models.reader import Reader
 from viztool.targets import box, inside, resolve, similarity
 
 LOGITS = torch.tensor([[0.1, 2.0, -1.0, 0.5], [3.0, 0.0, 1.0, -2.0]])
 NAMES = ["tabby", "tiger cat", "Egyptian cat", "lynx"]
+NAMED, UNNAMED = Reader(names=NAMES).settle, Reader("softmax").settle
 
 
 class TestClasses:
     def test_by_default_what_each_output_says(self):
-        target = resolve(None, LOGITS, NAMES, 2)
+        target = resolve(None, LOGITS, NAMED, 2)
         assert (target.classes, target.names) == ((1, 0), ("tiger cat", "tabby"))
         assert target.score(LOGITS).tolist() == [2.0, 3.0]
 
     @pytest.mark.parametrize("given", [2, "Egyptian cat", "egyptian CAT", "2", -2, [2, 2], ["Egyptian cat", 2]])
     def test_one_class_in_every_way_to_name_it(self, given):
-        target = resolve(given, LOGITS, NAMES, 2)
+        target = resolve(given, LOGITS, NAMED, 2)
         assert target.classes == (2, 2)
         assert target.score(LOGITS).tolist() == [-1.0, 1.0]
 
     def test_one_for_each_image(self):
-        assert resolve(["lynx", 0], LOGITS, NAMES, 2).score(LOGITS).tolist() == [0.5, 3.0]
+        assert resolve(["lynx", 0], LOGITS, NAMED, 2).score(LOGITS).tolist() == [0.5, 3.0]
 
     def test_without_names(self):
-        target = resolve(3, LOGITS, None, 2)
+        target = resolve(3, LOGITS, UNNAMED, 2)
         assert target.names == ("class 3", "class 3")
 
     def test_the_score_of_several_batches_one_after_the_other(self):
-        target = resolve([1, 0], LOGITS, NAMES, 2)
+        target = resolve([1, 0], LOGITS, NAMED, 2)
         assert target.score(torch.cat([LOGITS, LOGITS + 1])).tolist() == [2.0, 3.0, 3.0, 4.0]
 
     @pytest.mark.parametrize("output", [{"out": LOGITS}, (LOGITS, None), [LOGITS]])
     def test_outputs_of_other_forms(self, output):
-        assert resolve(1, output, NAMES, 2).score(output).tolist() == [2.0, 0.0]
+        assert resolve(1, output, NAMED, 2).score(output).tolist() == [2.0, 0.0]
 
 
 class TestErrors:
@@ -51,22 +53,22 @@ class TestErrors:
     )
     def test_exact_messages(self, target, message):
         with pytest.raises(TargetError) as raised:
-            resolve(target, LOGITS, NAMES, 2)
+            resolve(target, LOGITS, NAMED, 2)
         assert str(raised.value) == message
 
     def test_a_name_where_there_are_none(self):
         with pytest.raises(TargetError, match=r"^the classes have no names, so 'cat' cannot be found; give an"):
-            resolve("cat", LOGITS, None, 2)
+            resolve("cat", LOGITS, UNNAMED, 2)
 
     def test_a_callable_that_gives_something_else(self):
-        target = resolve(lambda output: output, LOGITS, NAMES, 2)
+        target = resolve(lambda output: output, LOGITS, NAMED, 2)
         with pytest.raises(TargetError, match=r"gives \(2, 4\); it must give one score for each image, \(N,\)$"):
             target.score(LOGITS)
 
 
 class TestScoresOfOnesOwn:
     def test_a_callable(self):
-        target = resolve(lambda output: output[:, 1] - output[:, 0], LOGITS, NAMES, 2)
+        target = resolve(lambda output: output[:, 1] - output[:, 0], LOGITS, NAMED, 2)
         assert target.classes is None
         torch.testing.assert_close(target.score(LOGITS), torch.tensor([1.9, -3.0]))
 

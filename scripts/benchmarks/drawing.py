@@ -10,6 +10,7 @@ import numpy as np
 from benchmarks.contest import Contest, row
 from viztool.images import png_bytes
 from viztool.render.colormaps import Map
+from viztool.render.predictions import Predictions
 from viztool.render.raster import raster
 from viztool.render.sheet import Band, Header, Sheet, contact_sheet
 from viztool.render.tiles import Tile
@@ -24,7 +25,7 @@ def drawing(_: ExitStack) -> Contest:
 def sheet_png(maps: Map) -> bytes:
     """A contact sheet with a labelled tile for each of the maps (C, h, w)."""
     tiles = [Tile(values, float(np.abs(values).max()), f"#{channel}") for channel, values in enumerate(maps)]
-    header = Header("maps", "", np.zeros((224, 224, 3), np.uint8), None, [], [])
+    header = Header("maps", "", np.zeros((224, 224, 3), np.uint8), None, Predictions(), [])
     return png_bytes(raster(contact_sheet(Sheet(header, [Band("layer", [], tiles, True, ("−max", "0", "max"))], ""))))
 
 

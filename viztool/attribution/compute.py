@@ -16,7 +16,7 @@ from viztool.hooks.frozen import frozen
 from viztool.hooks.naming import unwrap
 from viztool.hooks.watch import watch
 from viztool.models.model import Model
-from viztool.models.subject import one_batch, predictions
+from viztool.models.subject import one_batch
 from viztool.render.colormaps import Picture
 from viztool.targets.question import Question
 from viztool.targets.resolve import Target
@@ -71,7 +71,7 @@ def attribute(
             layer=(),
             signed=chosen.signed,
             subjects=subjects,
-            predictions=predictions(model, question.output),
+            predictions=question.reader.says(question.output, len(x)),
             unit=question.details.pop("unit", chosen.unit),
             seed=seed if chosen.seeded else None,
             details={

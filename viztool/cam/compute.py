@@ -21,7 +21,7 @@ from viztool.hooks.naming import named_layers, unwrap
 from viztool.hooks.select import STAGES, select
 from viztool.hooks.watch import watch
 from viztool.models.model import Model
-from viztool.models.subject import one_batch, predictions
+from viztool.models.subject import one_batch
 from viztool.render.colormaps import Picture
 from viztool.targets.question import Question
 from viztool.targets.resolve import Target
@@ -84,7 +84,7 @@ def class_activation_map(
             layer=layers,
             signed=chosen.signed,
             subjects=subjects,
-            predictions=predictions(model, question.output),
+            predictions=question.reader.says(question.output, len(x)),
             unit=chosen.unit if len(maps) == 1 and len(layers) <= 1 else "of the maximum",
             seed=seed,
             details={"title": chosen.title, "paper": chosen.paper, **question.details},

@@ -70,9 +70,26 @@ def model_options(command: F) -> F:
             "--size", callback=numbers(int), metavar="N|H,W", help="Side of what the network is given, in pixels."
         ),
         click.option(
-            "--mean", callback=numbers(float), metavar="X[,Y,Z]", help="What is subtracted from RGB in [0, 1]."
+            "--mean", callback=numbers(float), metavar="X[,Y,Z]", help="What is subtracted from each channel."
         ),
-        click.option("--std", callback=numbers(float), metavar="X[,Y,Z]", help="What RGB is then divided by."),
+        click.option("--std", callback=numbers(float), metavar="X[,Y,Z]", help="What each channel is then divided by."),
+        click.option("--channel-order", type=click.Choice(["rgb", "bgr"]), help="Of the input. [default: rgb]"),
+        click.option(
+            "--value-range",
+            type=click.Choice(["1", "255"]),
+            help="What white is to the network, before --mean and --std, which are on that scale. [default: 1]",
+        ),
+        click.option(
+            "--resize",
+            type=click.Choice(["cover", "squash", "inside"]),
+            help="How a photo fills the input: its shorter side, both, or all of it inside. [default: cover]",
+        ),
+        click.option(
+            "--output-is",
+            metavar="HOW",
+            help="How the output is read: softmax, sigmoid (a probability for each label), binary (one number, two "
+            "names), scores, none, or file.py:function that makes (N, K) of it. [default: what is known]",
+        ),
         click.option("--device", default="auto", show_default=True, metavar="NAME", help="auto, cpu, cuda or mps."),
         click.option("--seed", default=0, show_default=True, help="Of all that is random."),
     ]
@@ -86,11 +103,18 @@ def load(options: dict[str, Any]) -> Model:
     import torch
 
     from viztool.models import load_model
+    from viztool.models.factory import function
 
     torch.manual_seed(options.pop("seed"))
     name, weights = options.pop("model"), options.pop("weights")
-    settings = {key: options.pop(key) for key in ("classes", "size", "mean", "std", "device")}
+    output, white = options.pop("output_is"), options.pop("value_range")
+    kept = ("classes", "size", "mean", "std", "channel_order", "resize", "device")
+    settings = {key: options.pop(key) for key in kept}
     settings = {key: value for key, value in settings.items() if value is not None}
     if weights is not None:
         settings["weights"] = None if weights.lower() == "none" else weights
+    if white is not None:
+        settings["value_range"] = int(white)
+    if output is not None:
+        settings["output"] = function(output) if ":" in output else output
     return load_model(name, **settings)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import overload
+from typing import Literal, overload
 
 import numpy as np
 import torch
@@ -83,16 +83,20 @@ def evaluate_heatmap(
 
     net = unwrap(model)
     judged: list[list[_Judged]] = [[] for _ in heatmaps]
+    units: set[Literal["probability", "score"]] = set()
     with evaluating(net):
         for index, (x, _) in enumerate(images):
+            asked = Question(model, x, None, seed=seed)
             known: dict[int | None, tuple[Question, Losses]] = {}
             for at, each in enumerate(heatmaps):
                 label = None if each.classes is None else each.classes[index]
                 if label not in known:
-                    question = Question(model, x, _target(each, index, target), seed=seed)
+                    question = Question(model, x, _target(each, index, target, asked), seed=seed)
+                    units.add(question.target.unit)
                     known[label] = question, losses(question, question.generator())
                 judged[at].append(_judge(*known[label], _beside_random(each, index, draws, seed), steps))
-    evaluations = Results(_evaluation(each, found, seed) for each, found in zip(heatmaps, judged, strict=True))
+    unit: Literal["probability", "score"] = "probability" if units == {"probability"} else "score"
+    evaluations = Results(_evaluation(each, found, seed, unit) for each, found in zip(heatmaps, judged, strict=True))
     return evaluations if several else evaluations[0]
 
 
@@ -111,9 +115,9 @@ def _require_same(heatmap: Heatmap, subjects: Sequence[Subject]) -> None:
             raise HeatmapError(f"the heatmap is of another photo than number {index}; give the one that it was made of")
 
 
-def _target(heatmap: Heatmap, index: int, target: TargetScore | None) -> Target | Resolved:
+def _target(heatmap: Heatmap, index: int, target: TargetScore | None, asked: Question) -> Target | Resolved:
     if heatmap.classes is not None:
-        return settled([heatmap.classes[index]], [heatmap.target[index]])
+        return settled([heatmap.classes[index]], [heatmap.target[index]], asked.reader.settle(asked.output))
     if target is None:
         raise TargetError(f"the heatmap is of {heatmap.target[0]}, which is no class; pass that score as target=")
     return target
@@ -152,7 +156,9 @@ def _judge(question: Question, found: Losses, heatmap: Heatmap, steps: int) -> _
     )
 
 
-def _evaluation(heatmap: Heatmap, judged: Sequence[_Judged], seed: int) -> Evaluation:
+def _evaluation(
+    heatmap: Heatmap, judged: Sequence[_Judged], seed: int, unit: Literal["probability", "score"]
+) -> Evaluation:
     def stacked(name: str) -> tuple[Tensor, Tensor]:
         values = torch.stack([each[name] for each in judged])
         return values[:, 0], values[:, 1:]
@@ -172,4 +178,4 @@ def _evaluation(heatmap: Heatmap, judged: Sequence[_Judged], seed: int) -> Evalu
         ),
         "sensitivity_n": Score(*stacked("sensitivity_n"), higher_is_better=True),
     }
-    return Evaluation(heatmap, curves["deletion"].values[:, 0], curves, scores, seed)
+    return Evaluation(heatmap, curves["deletion"].values[:, 0], curves, scores, seed, unit)

@@ -10,12 +10,16 @@ from torch import Tensor
 
 from viztool.render.curves import BLUE, CHANCE, ORANGE, Line, Panel, Values
 
-NOTES = (
-    "The curves are of the target's probability. Deletion takes pixels out in the order of the map, most relevant "
-    "first: the smaller the area below the better. Insertion puts them into the blurred image: the larger the better.",
-    "ROAD fills pixels in from what is around them. Without the most relevant the probability should fall, without the "
-    "least relevant it should stay; its number is the mean difference.",
-)
+
+def notes(unit: str) -> tuple[str, ...]:
+    """What one must know to read the panels. unit: "probability" or "score", what the curves are of."""
+    return (
+        f"The curves are of the target's {unit}. Deletion takes pixels out in the order of the map, most relevant "
+        "first: the smaller the area below the better. Insertion puts them into the blurred image: the larger the "
+        "better.",
+        f"ROAD fills pixels in from what is around them. Without the most relevant the {unit} should fall, without "
+        "the least relevant it should stay; its number is the mean difference.",
+    )
 
 
 @dataclass(frozen=True, eq=False)

@@ -17,8 +17,8 @@ from viztool.heatmaps.heatmap import Heatmap
 from viztool.hooks.evaluating import evaluating
 from viztool.hooks.naming import unwrap
 from viztool.models.model import Model
-from viztool.models.outputs import class_name, class_scores
-from viztool.models.subject import looks_at
+from viztool.models.reading import Reading
+from viztool.models.subject import looks_at, reader_of
 from viztool.render.colormaps import Picture
 
 Explain: TypeAlias = Callable[..., Heatmap]
@@ -71,15 +71,14 @@ def randomize_labels(
         raise ViztoolError(
             f"the map is of {original.target[0]}, which is no class; there are no others to compare with"
         )
-    classes = model.classes if isinstance(model, Model) else None
-    total = _class_count(model, photo)
+    reading, total = _read(model, photo)
     if not 1 <= count < total:
         raise ViztoolError(f"count must be from 1 to {total - 1}, the number of other classes; got {count}")
     shuffled = torch.randperm(total, generator=torch.Generator().manual_seed(seed)).tolist()
     others = [[label for label in shuffled if label != own][:count] for own in original.classes]
     maps = [_again(explain, model, photo, original)]
     maps += [explain(model, photo, target=[labels[index] for labels in others]) for index in range(count)]
-    names = ["the target", *(class_name(classes, others[0][index]) for index in range(count))]
+    names = ["the target", *(reading.name(others[0][index]) for index in range(count))]
     if len(others) > 1:
         names[1:] = [f"other class {index + 1}" for index in range(count)]
     return SanityCheck("labels", original, tuple(names), tuple(maps), seed)
@@ -102,8 +101,12 @@ def _copy(model: Model | nn.Module) -> Any:
     return replace(model, net=private) if isinstance(model, Model) else private
 
 
-def _class_count(model: Model | nn.Module, photo: Shown) -> int:
+def _read(model: Model | nn.Module, photo: Shown) -> tuple[Reading, int]:
+    """How the output is read, and how many classes it has."""
     net = unwrap(model)
     looks, _ = looks_at(model, photo, "photo")
+    x = looks[0][0][:1]
     with evaluating(net), torch.no_grad():
-        return class_scores(net(looks[0][0][:1].clone())).shape[1]
+        output = net(x.clone())
+        reading = reader_of(model, x).settle(output)
+        return reading, reading.scores(output).shape[1]

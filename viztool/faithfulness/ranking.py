@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from viztool.faithfulness.panels import NOTES, Course, panels
+from viztool.faithfulness.panels import Course, notes, panels
 from viztool.faithfulness.result import NAMES, Evaluation
 from viztool.faithfulness.score import finite, shown
 from viztool.render.canvas import Canvas
@@ -38,6 +38,7 @@ class Trial(Part):
     source: str
     target: str
     probability: float
+    unit: Literal["probability", "score"]
     scores: Mapping[str, float]
     chances: Mapping[str, float]
     curves: Mapping[str, tuple[Tensor, Tensor, Tensor]]
@@ -60,6 +61,7 @@ def trials(evaluation: Evaluation) -> list[Trial]:
             source=heatmap.subjects[index].source,
             target=heatmap.target[index],
             probability=float(evaluation.probability[index]),
+            unit=evaluation.unit,
             scores={name: float(score.value[index]) for name, score in evaluation.scores.items()},
             chances={name: float(score.random[index].mean()) for name, score in evaluation.scores.items()},
             curves={
@@ -124,18 +126,18 @@ class Ranking(Result):
     def drawing(self) -> Canvas:
         """One band for each method, best first: its numbers, and its curves."""
         photos = max(len(self._of(method)) for method in self.methods)
-        notes = [
-            *NOTES,
+        words = [
+            *notes(self.trials[0].unit),
             "Means over the photos, ± standard errors. Grey: random maps with the values and the coarseness of the "
             "method's own. The methods are in the order of their gain: insertion above random, and deletion below.",
         ]
         if self.failed:
-            notes.append(f"Not on this network: {', '.join(self.failed)}.")
+            words.append(f"Not on this network: {', '.join(self.failed)}.")
         return curve_sheet(
             CurveSheet(
                 title=f"Which maps to believe: {photos} photo{'s' if photos > 1 else ''}",
                 subtitle=f"{self.network} · {self.weights}",
-                notes=notes,
+                notes=words,
                 bands=[self._band(rank, method) for rank, method in enumerate(self.methods, 1)],
                 footer=f"{made_by()} · seed {self.seed} · {self.preprocessing}",
             )
@@ -156,7 +158,7 @@ class Ranking(Result):
                     "source": trial.source,
                     "method": trial.method,
                     "target": trial.target,
-                    "probability": trial.probability,
+                    trial.unit: trial.probability,
                     "gain": finite(trial.gain),
                     **{name: finite(value) for name, value in trial.scores.items()},
                     "random": {name: finite(value) for name, value in trial.chances.items()},

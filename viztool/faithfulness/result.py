@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy.typing as npt
 from torch import Tensor
 
 from viztool.faithfulness.curves import Curve
-from viztool.faithfulness.panels import NOTES, Course, panels
+from viztool.faithfulness.panels import Course, notes, panels
 from viztool.faithfulness.score import Score, shown
 from viztool.heatmaps.heatmap import Heatmap
 from viztool.render.canvas import Canvas
@@ -33,7 +33,8 @@ NAMES = {
 class Evaluation(Result):
     """Of N images: how far a heatmap says what the network does, and how far random maps do.
 
-    probability: (N,) of the target on the image as it is (the score itself, for a score of one's own).
+    probability: (N,) of the target on the image as it is; the score itself, where `unit` says so: of a score of one's
+        own, and of an output that gives no probabilities.
     curves: "deletion" and "insertion" by share of the pixels, "road_most" and "road_least", by the share filled in.
     scores: those of NAMES, each beside random maps that have the heatmap's own values and coarseness.
     """
@@ -43,6 +44,7 @@ class Evaluation(Result):
     curves: Mapping[str, Curve]
     scores: Mapping[str, Score]
     seed: int
+    unit: Literal["probability", "score"]
 
     @property
     def deletion(self) -> Tensor:
@@ -101,7 +103,7 @@ class Evaluation(Result):
             CurveSheet(
                 title=f"{self.heatmap.method}: how far to believe it",
                 subtitle=f"{subject.network} · {subject.weights}",
-                notes=(*NOTES, chance),
+                notes=(*notes(self.unit), chance),
                 bands=[self._band(index) for index in range(len(self))],
                 footer=f"{made_by()} · seed {self.seed} · {subject.preprocessing}",
             )
@@ -136,7 +138,7 @@ class Evaluation(Result):
         return {
             **self.heatmap.subjects[index].numbers,
             "target": self.heatmap.target[index],
-            "probability": float(self.probability[index]),
+            self.unit: float(self.probability[index]),
             **{name: score.numbers(index) for name, score in self.scores.items()},
             "curves": {
                 name: {
@@ -155,7 +157,7 @@ class Evaluation(Result):
         return CurveBand(
             title=subject.source,
             subtitle=f"{self.heatmap.method} of {self.heatmap.target[index]}{place} · "
-            f"probability {float(self.probability[index]):.3g}",
+            f"{self.unit} {float(self.probability[index]):.3g}",
             picture=overlay(values, 1.0, subject.view, heat=not self.heatmap.signed),
             table=[("", "map", "random", "z"), *(self._row(name, index) for name in NAMES)],
             panels=panels({name: _course(curve, index) for name, curve in self.curves.items()}),

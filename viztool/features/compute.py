@@ -21,8 +21,7 @@ from viztool.hooks.watch import watch
 from viztool.inspect.receptive_field import ReceptiveField
 from viztool.inspect.trace import FieldTracer
 from viztool.models.model import Model
-from viztool.models.outputs import Prediction, top_classes
-from viztool.models.subject import Subject, looks_at
+from viztool.models.subject import Subject, looks_at, reader_of
 from viztool.render.colormaps import Picture
 from viztool.results import Results
 from viztool.tensors.layout import to_maps
@@ -152,11 +151,9 @@ def _look(
         for name, maps in kept.items()
         if maps is not None
     ]
-    predictions, verdict = _predictions(model, output, len(subjects))
+    predictions = reader_of(model, x).says(output, len(subjects))
     return [
-        FeatureMaps(
-            subject, predictions[index], verdict, tuple(each[index] for each in layers), without, normalize, overlay
-        )
+        FeatureMaps(subject, predictions[index], tuple(each[index] for each in layers), without, normalize, overlay)
         for index, subject in enumerate(subjects)
     ]
 
@@ -182,14 +179,3 @@ def _layer_maps(
         LayerMaps(name, kind, array, statistics, tuple(statistics.ranked()[:top].tolist()), field, calls)
         for array, statistics in zip(arrays, channel_statistics(maps), strict=True)
     ]
-
-
-def _predictions(model: Model | nn.Module, output: Any, count: int) -> tuple[list[tuple[Prediction, ...]], str]:
-    """The top classes of each image; or none, and why."""
-    if isinstance(model, Model) and model.weights == "random weights":
-        return [()] * count, "No prediction: the weights are random, and what it says means nothing."
-    try:
-        rows = top_classes(output, model.classes if isinstance(model, Model) else None)
-    except ModelError as error:
-        return [()] * count, f"No prediction: {error}."
-    return [tuple(row) for row in rows], ""

@@ -12,9 +12,9 @@ from viztool.errors import LayerError
 from viztool.features.layer_maps import LayerMaps
 from viztool.hooks.select import nearest
 from viztool.inspect.receptive_field import ReceptiveField
-from viztool.models.outputs import Prediction
 from viztool.models.subject import Subject
 from viztool.render.canvas import Canvas
+from viztool.render.predictions import Predictions
 from viztool.render.sheet import Band, Header, Sheet, contact_sheet
 from viztool.render.tiles import Tile
 from viztool.results import Result, made_by, versions
@@ -27,9 +27,7 @@ class FeatureMaps(Result):
     """One photo's maps, layer by layer in the order in which they ran."""
 
     subject: Subject
-    predictions: tuple[Prediction, ...]
-    verdict: str
-    """Why there are no predictions, or nothing."""
+    predictions: Predictions
     layers: tuple[LayerMaps, ...]
     without_maps: tuple[str, ...]
     """Layers that the selection also picked, whose output has no two sides to draw."""
@@ -47,6 +45,11 @@ class FeatureMaps(Result):
         layers = ", ".join(f"{layer.name} {layer.maps.shape}" for layer in self.layers)
         return f"FeatureMaps({self.subject.source}, {self.subject.network}: {layers})"
 
+    @property
+    def verdict(self) -> str:
+        """Why there are no predictions, or nothing."""
+        return "" if self.predictions else self.predictions.note
+
     def drawing(self) -> Canvas:
         """The contact sheet."""
         return contact_sheet(self._sheet())
@@ -56,8 +59,9 @@ class FeatureMaps(Result):
         """Every figure of the sheet, ready for JSON."""
         return {
             **self.subject.numbers,
-            "predictions": [{"class": name, "probability": probability} for name, probability in self.predictions],
+            "predictions": self.predictions.numbers,
             "verdict": self.verdict,
+            "reading": self.predictions.note,
             "score": "spatial standard deviation",
             "normalize": self.normalize,
             "overlay": self.overlay,
@@ -69,11 +73,10 @@ class FeatureMaps(Result):
     @property
     def in_words(self) -> str:
         """The predictions, then a line for each layer."""
-        says = ", ".join(f"{name} {probability:.1%}" for name, probability in self.predictions) or self.verdict
         lines = [
             f"  {layer.name}: {' × '.join(map(str, layer.maps.shape))}, {layer.dead} dead" for layer in self.layers
         ]
-        return "\n".join([says, *lines])
+        return "\n".join([self.predictions.in_words, *lines])
 
     @property
     def arrays(self) -> dict[str, npt.NDArray[Any]]:
@@ -90,7 +93,6 @@ class FeatureMaps(Result):
             seen=subject.seen,
             predictions=self.predictions,
             notes=self._notes(),
-            verdict=self.verdict,
         )
         footer = f"{made_by()} · {subject.preprocessing}"
         return Sheet(

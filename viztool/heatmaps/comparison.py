@@ -12,6 +12,7 @@ import viztool
 from viztool.heatmaps.heatmap import SCALE_SHARE, Heatmap
 from viztool.render.canvas import Canvas
 from viztool.render.compare import CompareSheet, CompareTile, compare_sheet
+from viztool.render.predictions import Predictions
 from viztool.results import Result
 
 
@@ -41,7 +42,7 @@ class Comparison(Result):
                 title=subject.source,
                 subtitle=f"{subject.network} · {subject.weights}",
                 view=subject.view,
-                predictions=first.predictions[0] if first.predictions else (),
+                predictions=first.predictions[0] if first.predictions else Predictions(),
                 notes=notes,
                 tiles=[self._tile(index) for index in range(len(self.heatmaps))],
                 raw=self.raw,

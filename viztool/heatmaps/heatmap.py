@@ -13,10 +13,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from viztool.errors import ModelError
-from viztool.models.outputs import Prediction
 from viztool.models.subject import Subject
 from viztool.render.canvas import Canvas
 from viztool.render.heat import HeatBand, HeatSheet, heat_sheet
+from viztool.render.predictions import Predictions
 from viztool.results import Result, made_by, versions
 
 SCALE_SHARE = 0.995
@@ -46,7 +46,7 @@ class Heatmap(Result):
     layer: tuple[str, ...]
     signed: bool
     subjects: tuple[Subject, ...]
-    predictions: tuple[tuple[Prediction, ...], ...] = ()
+    predictions: tuple[Predictions, ...] = ()
     unit: str = "score"
     seed: int | None = None
     details: Mapping[str, Any] = field(default_factory=dict)
@@ -119,13 +119,14 @@ class Heatmap(Result):
 
     def _image_numbers(self, index: int) -> dict[str, Any]:
         raw = self.raw[index]
-        predictions = self.predictions[index] if self.predictions else ()
+        predictions = self.predictions[index] if self.predictions else Predictions()
         return {
             **self.subjects[index].numbers,
             "target": self.target[index],
             "class": None if self.classes is None else self.classes[index],
             "score": float(self.score[index]),
-            "predictions": [{"class": name, "probability": probability} for name, probability in predictions],
+            "predictions": predictions.numbers,
+            "reading": predictions.note,
             "map": list(raw.shape),
             "min": float(raw.min()),
             "max": float(raw.max()),
@@ -153,7 +154,7 @@ class Heatmap(Result):
             signed=self.signed,
             unit=self.unit,
             lines=lines,
-            predictions=self.predictions[index] if self.predictions else (),
+            predictions=self.predictions[index] if self.predictions else Predictions(),
         )
 
     def limit(self, index: int) -> float:

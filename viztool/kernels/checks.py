@@ -7,6 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from viztool.hooks.evaluating import evaluating
+from viztool.hooks.naming import unwrap
 from viztool.kernels.ascent import generators
 from viztool.kernels.network import Stopped
 from viztool.kernels.objectives import Objective, View
@@ -71,3 +73,15 @@ def robustness(
             kept = torch.cat(draws).mean()
             found.append(torch.where(plain > 0, kept / plain, torch.nan))
     return torch.stack(found).float().cpu()
+
+
+def judged(judge: Model, image: Tensor, unit: int) -> float:
+    """The probability of a class, as a second network sees a picture (1, 3, h, w) in [0, 1].
+
+    Raises ModelError if that network's output gives no probabilities.
+    """
+    x = judge.input.standardize(image.to(judge.device)).to(judge.dtype)
+    net = unwrap(judge.net)
+    with evaluating(net), torch.no_grad():
+        output = net(x.clone())
+    return float(judge.reader(x).settle(output).probabilities(output)[0, unit])

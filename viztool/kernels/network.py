@@ -18,7 +18,7 @@ from viztool.hooks.turns import running
 from viztool.kernels.objectives import OUTPUT
 from viztool.models.folding import folded, results_in
 from viztool.models.model import Model
-from viztool.models.outputs import class_scores
+from viztool.models.reading import Reading
 from viztool.tensors.compare import alike
 from viztool.tensors.layout import to_maps
 from viztool.tensors.tree import tensors_in
@@ -37,6 +37,8 @@ class Stopped:
 
     mixed: compute in mixed precision, which is enough for a direction to go and faster on a GPU.
 
+    reading: of the network's output, if that is among the layers.
+
     spoiled: what the layers put out for one picture if some of that is not finite, else None. The weights that
     are to blame then count as zero: the gradient of a channel that does not use them would not be finite either.
 
@@ -50,6 +52,7 @@ class Stopped:
         self.layers = sorted(layers)
         self._model = model
         self._mixed = False
+        self.reading: Reading | None = None
         self._net = _private(model.net)
         probe = self._normalized(torch.full((1, model.channels, *size), 0.5, device=model.device))
         probe = probe + 0.1 * torch.randn(probe.shape, generator=torch.Generator().manual_seed(0)).to(probe)
@@ -76,10 +79,7 @@ class Stopped:
         return self._run(self._normalized(pictures).contiguous(memory_format=self._format))
 
     def _normalized(self, pictures: Tensor) -> Tensor:
-        known = self._model.input
-        mean, std = (pictures.new_tensor(values).view(-1, 1, 1) for values in (known.mean, known.std))
-        x = ((pictures - mean) / std).to(self._model.dtype)
-        return x if known.frames is None else x.unsqueeze(2).repeat(1, 1, known.frames, 1, 1)
+        return self._model.input.standardize(pictures).to(self._model.dtype)
 
     def _run(self, x: Tensor) -> dict[str, Tensor]:
         try:
@@ -95,7 +95,15 @@ class Stopped:
                 f"{self._model.name} cannot run on pictures of {x.shape[-2]} × {x.shape[-1]}: {reason}; "
                 f"try its own size, {h} × {w}"
             ) from error
-        return {layer: _as_maps(layer, acts[layer], x) for layer in self.layers}
+        return {layer: self._as_maps(layer, acts[layer], x) for layer in self.layers}
+
+    def _as_maps(self, layer: str, output: Any, x: Tensor) -> Tensor:
+        if layer != OUTPUT:
+            return _maps_of(layer, output, x)
+        if self.reading is None:
+            # Of the first output, so that every other one is read alike.
+            self.reading = self._model.reader(x).settle(output)
+        return self.reading.scores(output)[..., None, None]
 
     def _fold(self, probe: Tensor, expected: dict[str, Tensor]) -> None:
         """Take the folded copy if the layers are still there and put out the same."""
@@ -151,9 +159,7 @@ def _without_nan(net: nn.Module) -> None:
                 module._buffers[name] = torch.nan_to_num(buffer, 0.0, 0.0, 0.0)
 
 
-def _as_maps(layer: str, output: Any, x: Tensor) -> Tensor:
-    if layer == OUTPUT:
-        return class_scores(output)[..., None, None]
+def _maps_of(layer: str, output: Any, x: Tensor) -> Tensor:
     first = next(tensors_in(output), None)
     if first is None or not first.is_floating_point():
         raise LayerError(f"layer {layer!r} puts out no tensor of real numbers; choose another layer")

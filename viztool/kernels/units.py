@@ -18,9 +18,8 @@ from viztool.kernels.objectives import OUTPUT
 from viztool.kernels.parameterizations import MACO, Shape
 from viztool.kernels.photos import PhotoActivity, selectivity
 from viztool.models.model import Model
-from viztool.models.outputs import class_name
 from viztool.models.preprocess import check_size
-from viztool.targets.resolve import resolve
+from viztool.targets.resolve import class_indices
 
 SIZE = 128
 """Of a channel's picture, in pixels, where none is asked for."""
@@ -70,10 +69,11 @@ def every_channel(model: Model, layer: str, size: int | tuple[int, int] | None =
 
 def classes_of(model: Model, targets: Sequence[int | str], size: tuple[int, int]) -> Units:
     """Classes, by index or name. Raises TargetError for one that is not there."""
-    width = Stopped(model, [OUTPUT], size, fold=False).widths[OUTPUT]
-    resolved = resolve(list(targets), torch.zeros(len(targets), width), model.classes, len(targets))
-    indices = resolved.classes or ()
-    labels = tuple(class_name(model.classes, index) for index in indices)
+    network = Stopped(model, [OUTPUT], size, fold=False)
+    assert network.reading is not None
+    width = network.widths[OUTPUT]
+    indices = class_indices(targets, network.reading.names, width)
+    labels = tuple(map(network.reading.name, indices))
     return Units(OUTPUT, indices, labels, width, "classes as asked")
 
 

@@ -15,7 +15,7 @@ from viztool.errors import LayerError, ViztoolError
 from viztool.hooks.naming import named_layers, unwrap
 from viztool.images import find_images
 from viztool.kernels.ascent import INTERRUPTED, SILENT, Callback, Optima, Progress, Settings
-from viztool.kernels.checks import high_frequency_fraction, robustness
+from viztool.kernels.checks import high_frequency_fraction, judged, robustness
 from viztool.kernels.loop import ascend, default_transforms
 from viztool.kernels.main_path import maker_of
 from viztool.kernels.network import Stopped
@@ -292,9 +292,7 @@ def _checked(
             for key in ("mean", "p99", "max"):
                 numbers[f"to photos' {key}"] = activation / natural[key] if natural[key] > 0 and not sign else None
         if judge is not None and units.layer == OUTPUT and not sign:
-            with torch.no_grad():
-                output = Stopped(judge, [OUTPUT], (images.shape[-2], images.shape[-1]), fold=False)(images[:1])[OUTPUT]
-            numbers["judged"] = float(output[0, :, 0, 0].softmax(0)[unit])
+            numbers["judged"] = judged(judge, images[:1], unit)
         pixels, alpha = to_pixels(images[sign]), opacity(optima.alpha[at])
         status = optima.status[at] or ("" if moved[sign] else SILENT)
         drawn.append(Drawn(pixels, alpha, status, optima.steps[at], numbers))

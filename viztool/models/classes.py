@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from viztool.errors import ModelError
+
+_WNID = re.compile(r"n\d{8}")
 
 
 def read_classes(source: Iterable[str] | str | Path) -> tuple[str, ...]:
@@ -43,6 +46,21 @@ def imagenet_classes() -> tuple[str, ...]:
     from torchvision.models import ResNet18_Weights
 
     return tuple(ResNet18_Weights.DEFAULT.meta["categories"])
+
+
+def imagenet_index(wnid: str, names: Sequence[str]) -> int | None:
+    """The class that WordNet numbers so ("n02123045"), if these are the names of an edition of ImageNet; else None."""
+    if not _WNID.fullmatch(wnid):
+        return None
+    from timm.data.imagenet_info import ImageNetInfo, infer_imagenet_subset
+
+    edition = infer_imagenet_subset({"num_classes": len(names)})
+    if edition is None:
+        return None
+    known = ImageNetInfo(edition)
+    own = imagenet_classes() if edition == "imagenet-1k" else tuple(known.label_descriptions())
+    labels: list[str] = known.label_names()  # type: ignore[no-untyped-call]
+    return labels.index(wnid) if tuple(names) == own and wnid in labels else None
 
 
 def _from_json(text: str, source: str | Path) -> list[str]:

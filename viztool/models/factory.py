@@ -8,45 +8,65 @@ import importlib
 import importlib.util
 import inspect
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
+from typing import Any, cast
 
 from torch import nn
 
 from viztool.errors import ModelError
+from viztool.models.model import Model
 
 
-def build(spec: str) -> nn.Module:
-    """The network that "nets.py:build" or "package.nets:build" names.
+def build(spec: str) -> nn.Module | Model:
+    """The network that "nets.py:build" and "package.nets:build" name.
 
-    build: a function without arguments that returns an nn.Module, a Module subclass, or a Module (of
-    which a copy is made). As in `python nets.py`, the file's folder can be imported from, and for a
-    module the current one. Raises ModelError if anything is missing or fails, with the reason.
+    build: a function without arguments that returns an nn.Module or a viztool `Model`, a Module subclass, or a
+    Module or `Model` (of which a copy is made). As in `python nets.py`, the file's folder can be imported from,
+    and for a module the current one. Raises ModelError if anything is missing or fails, with the reason.
     """
-    place, _, factory = spec.rpartition(":")
-    if not place or not factory:
-        raise ModelError(f"{spec!r}: name a function that builds the network, as in nets.py:build")
-    file = Path(place).expanduser() if place.endswith(".py") else None
-    if file is not None and not file.is_file():
-        raise ModelError(f"there is no file {place}")
-    with _importable(file.resolve().parent if file is not None else Path.cwd()):
-        module = _run(file) if file is not None else _imported(place)
-        found = getattr(module, factory, None)
-        if found is None:
-            raise ModelError(f"{place} has no {factory!r}{_suggest(module, factory)}")
+    with _found(spec, "a function that builds the network, as in nets.py:build") as found:
         if isinstance(found, nn.Module):
             return copy.deepcopy(found)
+        if isinstance(found, Model):
+            return replace(found, net=copy.deepcopy(found.net))
         if not callable(found):
             raise ModelError(f"{spec} is a {type(found).__name__}, not a function that builds a network")
         try:
             net = found()
         except (Exception, SystemExit) as error:
             raise ModelError(f"{spec} fails: {_reason(error)}") from error
-    if not isinstance(net, nn.Module):
-        raise ModelError(f"{spec} returns a {type(net).__name__}, not a torch.nn.Module")
+    if not isinstance(net, nn.Module | Model):
+        raise ModelError(f"{spec} returns a {type(net).__name__}, not a torch.nn.Module or a viztool Model")
     return net
+
+
+def function(spec: str) -> Callable[..., Any]:
+    """The function that "nets.py:read" and "package.nets:read" name. Raises ModelError if there is none."""
+    with _found(spec, "a function, as in nets.py:read") as found:
+        if not callable(found):
+            raise ModelError(f"{spec} is a {type(found).__name__}, not a function")
+        return cast("Callable[..., Any]", found)
+
+
+@contextmanager
+def _found(spec: str, wanted: str) -> Iterator[Any]:
+    """What the file or module holds under that name; while this is open, it can import from its own folder."""
+    place, _, name = spec.rpartition(":")
+    if not place or not name:
+        raise ModelError(f"{spec!r}: name {wanted}")
+    file = Path(place).expanduser() if place.endswith(".py") else None
+    if file is not None and not file.is_file():
+        raise ModelError(f"there is no file {place}")
+    with _importable(file.resolve().parent if file is not None else Path.cwd()):
+        module = _run(file) if file is not None else _imported(place)
+        found = getattr(module, name, None)
+        if found is None:
+            raise ModelError(f"{place} has no {name!r}{_suggest(module, name)}")
+        yield found
 
 
 def _run(file: Path) -> ModuleType:

@@ -15,9 +15,11 @@ from viztool.errors import ModelError
 from viztool.hooks.evaluating import evaluating
 from viztool.hooks.naming import unwrap
 from viztool.models.classes import read_classes
-from viztool.models.outputs import top_classes
 from viztool.models.preprocess import Photo, Preprocessing, check_photo
-from viztool.models.stem import own_preprocessing
+from viztool.models.reader import Reader, ending_of, is_zoo
+from viztool.models.reading import NO_CLASSES, Output, check_output
+from viztool.models.stem import Changes, own_preprocessing
+from viztool.render.predictions import Prediction
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -26,6 +28,8 @@ class Model:
 
     net: as it was given, in its own mode. classes: one name an output, or None if they are not known.
     weights: in words, such as "IMAGENET1K_V2" or "random weights". input: what `preprocess` does.
+    output: how the output is read, "softmax", "sigmoid", "binary", "scores", "none" or a callable from it to
+    (N, K); None if nobody said it.
     """
 
     net: nn.Module
@@ -33,6 +37,7 @@ class Model:
     input: Preprocessing
     classes: tuple[str, ...] | None = None
     weights: str = "as given"
+    output: Output | None = None
 
     def __repr__(self) -> str:
         classes = "no class names" if self.classes is None else f"{len(self.classes)} classes"
@@ -45,7 +50,7 @@ class Model:
 
     @property
     def mean(self) -> tuple[float, ...]:
-        """What is subtracted from each channel, on the scale [0, 1]."""
+        """What is subtracted from each channel, on the scale [0, 1]; [0, 255] of a network that takes such values."""
         return self.input.mean
 
     @property
@@ -107,22 +112,47 @@ class Model:
         return self.input.normalize(x)
 
     def predict(self, photo: Photo | Sequence[Photo], top: int = 5) -> Any:
-        """The `top` classes with their probabilities, best first: [(class name, probability), ...].
+        """The `top` classes with a number each, best first: [(class name, number), ...].
 
-        Several photos give one such list each. Of a segmentation network: the share of the picture;
-        of a detection network: its best boxes as (class, score). The network runs in evaluation mode
-        and is left as it was. ModelError if it cannot run on the photo, if its output is not finite,
-        and if the class names are not as many as its outputs.
+        The number depends on how the output is read (`output`):
+        - "softmax", of classes that exclude each other: their probabilities. Of a segmentation network: the
+          share of the picture.
+        - "sigmoid", of labels: each one's own probability; they need not sum to 1.
+        - "binary", one output for two classes: the probability of both.
+        - "scores": the network's own numbers, of maps and tokens their mean over positions.
+        - "none": a ModelError.
+        - A callable makes (N, K) of the output; that is read as if nothing was said.
+        Where nothing was said: one output and two names are binary; numbers that are not negative and sum to 1
+        are probabilities; as many outputs as class names, and the 1000 of torchvision's and timm's networks, are
+        softmax, or each its own probability if the network ends in a sigmoid; all else is scores. A detection
+        network gives its best boxes as (class, score).
+
+        Several photos give one such list each. The network runs in evaluation mode and is left as it was.
+        ModelError if it cannot run on the photo, if its output is not finite, and if the class names are not as
+        many as its outputs.
         """
-        answers = [top_classes(self._output(each), self.classes, top)[0] for each in _photos(photo)]
+        if top < 1:
+            raise ModelError(f"top must be at least 1, got {top}")
+        if self.output == "none":
+            raise ModelError(NO_CLASSES)
+        answers = [self._answer(each, top) for each in _photos(photo)]
         return answers if _is_several(photo) else answers[0]
 
-    def _output(self, photo: Photo) -> Any:
+    def reader(self, x: Tensor) -> Reader:
+        """How the output for `x`, (N, C, ..., h, w), is to be read."""
         net = unwrap(self.net)
+        return Reader(self.output, self.classes, self.weights, is_zoo(net), ending_of(net, x))
+
+    def _answer(self, photo: Photo, top: int) -> list[Prediction]:
         x = self.preprocess(photo).to(self.dtype)
+        output = self._output(x)
+        return list(self.reader(x).settle(output).predictions(output, top)[0])
+
+    def _output(self, x: Tensor) -> Any:
+        net = unwrap(self.net)
         try:
             with evaluating(net), torch.no_grad():
-                return net(x)
+                return net(x.clone())
         except torch.OutOfMemoryError:
             raise
         except Exception as error:
@@ -137,13 +167,24 @@ def wrap_model(
     std: float | Sequence[float] | None = None,
     classes: Sequence[str] | str | Path | None = None,
     name: str | None = None,
+    *,
+    output: Output | None = None,
+    channel_order: str | None = None,
+    value_range: float | None = None,
+    resize: str | None = None,
 ) -> Model:
     """Your own network as a `Model`: `wrap_model(net, size=96, mean=0.5, std=0.25, classes=["cat", "dog"])`.
 
     size: the side, or (h, w), that photos are resized and cropped to. mean, std: one number, or one a
-    channel, on the scale [0, 1]. classes: names, or a file of them. What is left out comes from the
+    channel, on the scale of `value_range`. classes: names, or a file of them. What is left out comes from the
     network's `pretrained_cfg` if it has one, as timm's do; else size is 224 and mean and std are
     ImageNet's, (0, 1) for other than three channels, and `preprocessing` says that they are assumed.
+    output: how its output is read, "softmax", "sigmoid", "binary", "scores", "none", or a callable from it to
+    (N, K); what `Model.predict` says holds where it is left out.
+    channel_order: "rgb" (the default) or "bgr". value_range: 1 (the default), or 255 for a network that takes
+    values from 0 to 255: mean and std are in that order and on that scale. resize: "cover" (the default: the
+    photo's shorter side fills the input, the rest is cut off), "squash" (both sides fill it, whatever the photo's
+    shape) or "inside" (all of the photo is in it, the rest is black).
     The network is not changed, nor its mode. It may be compiled or in DataParallel.
     """
     if isinstance(net, Model):
@@ -152,8 +193,9 @@ def wrap_model(
     return Model(
         net=net,
         name=name or type(inner).__name__,
-        input=own_preprocessing(inner, size, mean, std),
+        input=Changes(mean, std, channel_order, value_range, resize).of(own_preprocessing(inner, size)),
         classes=None if classes is None else read_classes(classes),
+        output=check_output(output),
     )
 
 

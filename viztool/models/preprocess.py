@@ -35,13 +35,15 @@ class Preprocessing:
     """How a photo becomes the network's input.
 
     size: (h, w) of the input; a network that takes photos whole (`crop` off) gets them in their own
-    shape, and `size` is then the nominal one. mean, std: one value a channel, on the scale [0, 1].
+    shape, and `size` is then the nominal one. mean, std: one value a channel.
     channels: the network's input channels. resize: (h, w) to scale to, or None to keep the photo's
     pixels. fit: "cover" (the shorter side fills), "squash" (both sides, whatever the photo's shape) or
     "inside" (the longer side fits). crop: cut the centre out, filling with `fill` (RGB, 0 to 255)
     where the photo is smaller. interpolation: Pillow's name of it in lower case. antialias: off means
     plain sampling, also when shrinking. frames: repeat the photo so often along time, for video
-    networks. assumed: mean and std are a guess.
+    networks. assumed: mean and std are a guess. channel_order: "rgb" or "bgr", of the network's
+    input. value_range: what white is before mean and std are applied, 1 or 255; these are on that scale, in
+    that order.
     """
 
     size: tuple[int, int]
@@ -56,6 +58,8 @@ class Preprocessing:
     fill: tuple[int, int, int] = (0, 0, 0)
     frames: int | None = None
     assumed: bool = False
+    channel_order: str = "rgb"
+    value_range: float = 1.0
 
     def at_size(self, size: tuple[int, int]) -> Preprocessing:
         """The same, for a network that gets `size` (h, w): the share of the photo that it sees stays."""
@@ -99,12 +103,12 @@ class Preprocessing:
             raise ModelError(f"normalize expects RGB of the shape (N, 3, h, w), got {tuple(x.shape)}")
         if self.channels == 1:
             x = (x * x.new_tensor(LUMA).view(3, 1, 1)).sum(1, keepdim=True)
-        return self._standardize(x)
+        return self.standardize(x)
 
     def tensor(self, pixels: Photo) -> Tensor:
         """What `pixels` gave, normalised: float32 (1, C, h, w), (1, C, frames, h, w) for video."""
         x = torch.tensor(pixels).permute(2, 0, 1).to(torch.float32) / 255
-        return self._standardize(x[None])
+        return self.standardize(x[None])
 
     def describe(self) -> str:
         """One readable line, such as "resize 256 bicubic, crop 224, mean 0.5, std 0.5"."""
@@ -121,6 +125,10 @@ class Preprocessing:
             parts.append("no crop")
         if self.channels == 1:
             parts.append("grey")
+        if self.channel_order != "rgb":
+            parts.append(self.channel_order.upper())
+        if self.value_range != 1:
+            parts.append(f"0 to {self.value_range:g}")
         parts += [f"mean {_values(self.mean)}", f"std {_values(self.std)}"]
         if self.frames is not None:
             parts.append(f"{self.frames} equal frames")
@@ -134,7 +142,11 @@ class Preprocessing:
                 f"itself and an already normalised tensor (N, {self.channels}, H, W)"
             )
 
-    def _standardize(self, x: Tensor) -> Tensor:
+    def standardize(self, x: Tensor) -> Tensor:
+        """RGB, or grey for a one-channel network, in [0, 1], (N, C, h, w), to the network's input range."""
+        if self.channel_order == "bgr":
+            x = x.flip(1)
+        x = x * self.value_range
         mean = x.new_tensor(self.mean).view(-1, 1, 1)
         std = x.new_tensor(self.std).view(-1, 1, 1)
         x = (x - mean) / std

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, is_dataclass, replace
+from dataclasses import asdict, dataclass, is_dataclass, replace
 from typing import Any
 
 from torch import nn
 
-from viztool.errors import ModelError
+from viztool.errors import ModelError, SettingError
 from viztool.models.preprocess import (
     IMAGENET_MEAN,
     IMAGENET_STD,
@@ -18,49 +18,88 @@ from viztool.models.preprocess import (
     check_size,
 )
 
+RESIZES = ("cover", "squash", "inside")
+
 _MANY = 16  # no sensor has so many bands that a photo tool should take a wide layer for the first one
 
 
-def own_preprocessing(
-    net: nn.Module,
-    size: int | Sequence[int] | None = None,
-    mean: float | Sequence[float] | None = None,
-    std: float | Sequence[float] | None = None,
-) -> Preprocessing:
-    """Preprocessing for a network that came without any: what is given, what it says itself, or the usual.
+def own_preprocessing(net: nn.Module, size: int | Sequence[int] | None = None) -> Preprocessing:
+    """Preprocessing for a network that came without any: what it says itself, or the usual, at the given size.
 
-    Raises ModelError for a wrong size, and for a mean or std that does not fit the network's channels.
+    Raises SettingError for a wrong size.
     """
     config = _config(net)
     if config is not None:
         sides = check_size(size if size is not None else _built_size(net) or config["input_size"][1:])
-        known = _timm_preprocessing({**config, "input_size": (_built_channels(net, config), *sides)})
-    else:
-        sides = check_size(224 if size is None else size)
-        channels = _input_channels(net, sides)
-        rgb = channels == 3
-        known = Preprocessing(
-            size=sides,
-            mean=IMAGENET_MEAN if rgb else (0.0,) * channels,
-            std=IMAGENET_STD if rgb else (1.0,) * channels,
-            channels=channels,
-            resize=sides,
-            assumed=True,
-        )
-    return override(known, mean, std)
+        return _timm_preprocessing({**config, "input_size": (_built_channels(net, config), *sides)})
+    sides = check_size(224 if size is None else size)
+    channels = _input_channels(net, sides)
+    rgb = channels == 3
+    return Preprocessing(
+        size=sides,
+        mean=IMAGENET_MEAN if rgb else (0.0,) * channels,
+        std=IMAGENET_STD if rgb else (1.0,) * channels,
+        channels=channels,
+        resize=sides,
+        assumed=True,
+    )
 
 
-def override(
-    known: Preprocessing, mean: float | Sequence[float] | None, std: float | Sequence[float] | None
-) -> Preprocessing:
-    """`known` with another mean and std, where given; ModelError if they do not fit its channels."""
-    if mean is not None and std is not None:
-        known = replace(known, assumed=False)
-    if mean is not None:
-        known = replace(known, mean=check_channel_values(mean, known.channels, "mean"))
-    if std is not None:
-        known = replace(known, std=check_channel_values(std, known.channels, "std"))
-    return known
+@dataclass(frozen=True)
+class Changes:
+    """What a user says of a network's input, in place of what is known; None says nothing.
+
+    mean, std: one number, or one a channel, on the scale of `value_range` and in `channel_order`. channel_order:
+    "rgb" or "bgr". value_range: 1 or 255, what white is before mean and std. resize: "cover" (the shorter side of
+    the photo fills the input, the rest is cut off), "squash" (both sides fill it) or "inside" (the longer side
+    does, the rest is black).
+    """
+
+    mean: float | Sequence[float] | None = None
+    std: float | Sequence[float] | None = None
+    channel_order: str | None = None
+    value_range: float | None = None
+    resize: str | None = None
+
+    def of(self, known: Preprocessing) -> Preprocessing:
+        """`known` with these changes. Raises SettingError or ModelError for what does not fit."""
+        known = self._reordered(known)
+        if self.resize is not None:
+            known = _resized(known, self.resize)
+        if self.mean is not None and self.std is not None:
+            known = replace(known, assumed=False)
+        if self.mean is not None:
+            known = replace(known, mean=check_channel_values(self.mean, known.channels, "mean"))
+        if self.std is not None:
+            known = replace(known, std=check_channel_values(self.std, known.channels, "std"))
+        return known
+
+    def _reordered(self, known: Preprocessing) -> Preprocessing:
+        """With the same mean and std in another order and on another scale."""
+        order = known.channel_order if self.channel_order is None else self.channel_order.lower()
+        if order not in ("rgb", "bgr"):
+            raise SettingError(f"channel_order must be rgb or bgr, got {self.channel_order!r}")
+        white = known.value_range if self.value_range is None else self.value_range
+        if white not in (1, 255):
+            raise SettingError(f"value_range must be 1 or 255, what white is to the network, got {white!r}")
+        if order != known.channel_order:
+            if known.channels != 3:
+                raise ModelError(f"the network takes {known.channels} channels, and {order} is an order of 3")
+            known = replace(known, channel_order=order, mean=known.mean[::-1], std=known.std[::-1])
+        times = white / known.value_range
+        mean, std = (tuple(value * times for value in values) for values in (known.mean, known.std))
+        return replace(known, value_range=float(white), mean=mean, std=std) if times != 1 else known
+
+
+def _resized(known: Preprocessing, resize: str) -> Preprocessing:
+    """With another way to fill the input: squashed or inside it, all of the photo is seen."""
+    if resize not in RESIZES:
+        raise SettingError(f"resize must be {', '.join(RESIZES)}, got {resize!r}")
+    if not known.crop and known.resize is None:
+        raise ModelError("the network takes photos whole and scales them itself: leave resize out")
+    if resize == known.fit:
+        return known
+    return replace(known, fit=resize, resize=known.size, crop=True)
 
 
 def _config(net: nn.Module) -> Mapping[str, Any] | None:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from viztool.errors import ModelError
 from viztool.hooks.naming import unwrap
 from viztool.models.model import Model
-from viztool.models.outputs import Prediction, top_classes
+from viztool.models.reader import Reader, ending_of, is_zoo
 from viztool.render.colormaps import Picture
 from viztool.results import Part
 
@@ -84,14 +84,12 @@ def one_batch(
     return torch.cat([x for x, _ in looks]), tuple(subject for _, subjects in looks for subject in subjects)
 
 
-def predictions(model: Model | nn.Module, output: Any) -> tuple[tuple[Prediction, ...], ...]:
-    """The top classes of each image; none where the output has no classes, or the weights are random."""
-    if isinstance(model, Model) and model.weights == "random weights":
-        return ()
-    try:
-        return tuple(map(tuple, top_classes(output, model.classes if isinstance(model, Model) else None)))
-    except ModelError:
-        return ()
+def reader_of(model: Model | nn.Module, x: Tensor) -> Reader:
+    """How the output of a network for `x` is to be read; of a bare one nothing is known but what it shows itself."""
+    if isinstance(model, Model):
+        return model.reader(x)
+    net = unwrap(model)
+    return Reader(zoo=is_zoo(net), ending=ending_of(net, x))
 
 
 def _of_photo(model: Model, photo: Picture, source: str) -> Subject:

@@ -59,12 +59,14 @@ def load_timm(name: str, weights: Weights, classes: tuple[str, ...] | None, size
         if weights is not None:
             fit_checkpoint(net, read_checkpoint(str(weights)), str(weights), TIMM + arch)
             label = Path(str(weights)).name
+    names = classes or _class_names(net)
     return Model(
         net=net,
         name=TIMM + arch,
         input=own_preprocessing(net, size),
-        classes=classes or _class_names(net),
+        classes=names,
         weights=label,
+        output=None if names is None else "softmax",  # without names it may be an embedding, as CLIP's are
     )
 
 

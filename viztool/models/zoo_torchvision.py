@@ -15,6 +15,7 @@ from viztool.models.checkpoint import fit_checkpoint, read_checkpoint
 from viztool.models.download import downloading
 from viztool.models.model import Model
 from viztool.models.preprocess import Preprocessing
+from viztool.models.reading import Output
 from viztool.models.request import DEFAULT_WEIGHTS, Weights, is_file, require_class_count
 
 # networks whose grid of positions is built for one photo size, and the argument that sets it, if one does
@@ -53,7 +54,8 @@ def load_torchvision(
     recipe = _whole_photo(net) if entry.task == "detection" else _preprocessing(transforms, entry.task)
     if size is not None:
         recipe = recipe.at_size(size)
-    return Model(net=net, name=entry.name, input=recipe, classes=classes or names, weights=label)
+    output: Output | None = None if entry.task == "detection" else "softmax"
+    return Model(net=net, name=entry.name, input=recipe, classes=classes or names, weights=label, output=output)
 
 
 def _member(entry: Entry, weights: Weights, known: Any) -> Any:

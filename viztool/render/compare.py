@@ -16,8 +16,8 @@ from viztool.render.parts import (
     draw_footer,
     draw_lines,
     draw_over,
-    draw_predictions,
 )
+from viztool.render.predictions import Predictions
 from viztool.render.text import BODY, RULE, SMALL, TINY, TITLE, fit, wrap
 
 _COLUMNS = range(3, 6)  # the fewest, and so the largest tiles, that one row has room for
@@ -42,7 +42,7 @@ class CompareSheet:
     title: str
     subtitle: str
     view: Picture
-    predictions: Sequence[tuple[str, float]]
+    predictions: Predictions
     notes: Sequence[str]
     tiles: Sequence[CompareTile]
     raw: bool
@@ -69,7 +69,7 @@ def _draw_head(sheet: CompareSheet) -> Canvas:
     x, room = MARGIN + side + _GAP, 560
     page.text(fit(sheet.title, room, TITLE), x, MARGIN + 22, TITLE)
     y = draw_lines(page, wrap(sheet.subtitle, room, SMALL), x, MARGIN + 47) + 14
-    draw_predictions(page, sheet.predictions, x, y, room)
+    sheet.predictions.draw(page, x, y, room)
 
     x = MARGIN + 4 * (side + _GAP) - 90
     y = MARGIN + 11

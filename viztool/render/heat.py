@@ -10,7 +10,6 @@ from viztool.render.colormaps import Map, Picture
 from viztool.render.parts import (
     LINE,
     MARGIN,
-    PREDICTION,
     WIDTH,
     blank_page,
     draw_bar,
@@ -18,8 +17,8 @@ from viztool.render.parts import (
     draw_footer,
     draw_lines,
     draw_over,
-    draw_predictions,
 )
+from viztool.render.predictions import Predictions
 from viztool.render.text import HEADING, RULE, SMALL, fit, wrap
 
 _SIDE = 280
@@ -42,7 +41,7 @@ class HeatBand:
     signed: bool
     unit: str
     lines: Sequence[str]
-    predictions: Sequence[tuple[str, float]]
+    predictions: Predictions
 
 
 @dataclass(frozen=True)
@@ -61,11 +60,11 @@ def heat_sheet(sheet: HeatSheet) -> Canvas:
 def _draw_band(band: HeatBand) -> Canvas:
     subtitle = wrap(band.subtitle, _WORDS, SMALL)
     words = [part for line in band.lines for part in wrap(line, _WORDS, SMALL)]
-    below = MARGIN + 52 + LINE * (len(subtitle) + len(words)) + PREDICTION * len(band.predictions)
+    below = MARGIN + 52 + LINE * (len(subtitle) + len(words)) + band.predictions.height(_WORDS)
     page = blank_page(max(MARGIN + _SIDE + 62, below + 20))
     page.text(fit(band.title, _WORDS, HEADING), MARGIN, MARGIN + 15, HEADING)
     y = draw_lines(page, subtitle, MARGIN, MARGIN + 38) + 8
-    y = draw_predictions(page, band.predictions, MARGIN, y, _WORDS) + 6
+    y = band.predictions.draw(page, MARGIN, y, _WORDS) + 6
     draw_lines(page, words, MARGIN, y)
 
     width, height = _fitted(band.view)

@@ -1,4 +1,4 @@
-"""What all sheets have in common: the page, lines of words, predictions, the colour bar, the foot."""
+"""What all sheets have in common: the page, lines of words, the colour bar, the foot."""
 
 from __future__ import annotations
 
@@ -7,15 +7,13 @@ from collections.abc import Sequence
 from viztool.render.canvas import Canvas, Size
 from viztool.render.colormaps import Map, Picture, color_bar, colorize, overlay
 from viztool.render.scaling import scaled
-from viztool.render.text import BODY, GREY, INK, RULE, SMALL, TINY, Color, fit
+from viztool.render.text import RULE, SMALL, TINY, fit
 
 WIDTH = 1340
 MARGIN = 40
 LINE = 19  # from one small line to the next
-PREDICTION = 25  # from one prediction to the next
 
 _BAR_HEIGHT = 9
-_TRACK = (238, 240, 242)
 
 
 def blank_page(height: int) -> Canvas:
@@ -28,14 +26,6 @@ def draw_lines(page: Canvas, lines: Sequence[str], x: int, y: int) -> int:
     for line in lines:
         page.text(line, x, y, SMALL)
         y += LINE
-    return y
-
-
-def draw_predictions(page: Canvas, predictions: Sequence[tuple[str, float]], x: int, y: int, room: int) -> int:
-    """A name, a bar and a percentage for each class, the first in ink; returns where the next would stand."""
-    for rank, (name, probability) in enumerate(predictions):
-        _draw_prediction(page, name, probability, x, y, room, GREY if rank else INK)
-        y += PREDICTION
     return y
 
 
@@ -91,14 +81,3 @@ def draw_footer(footer: str) -> Canvas:
     page.line((MARGIN, 0), (WIDTH - MARGIN - 1, 0), RULE)
     page.text(fit(footer, WIDTH - 2 * MARGIN, TINY), MARGIN, 24, TINY)
     return page
-
-
-def _draw_prediction(page: Canvas, name: str, probability: float, x: int, y: int, room: int, color: Color) -> None:
-    number, label = 62, min(220, room // 2)
-    page.text(fit(name, label - 12, BODY), x, y, BODY.with_color(color))
-    left, right = x + label, x + room - number
-    page.fill(left, y - 9, right - left + 1, 8, _TRACK)
-    if probability > 0:
-        filled = max(1, round((right - left) * min(probability, 1.0)))
-        page.fill(left, y - 9, filled + 1, 8, color)
-    page.text(f"{probability:.1%}", x + room, y, BODY.with_color(color), "right")

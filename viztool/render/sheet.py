@@ -10,7 +10,8 @@ import numpy as np
 
 from viztool.render.canvas import Canvas, Size, stack
 from viztool.render.colormaps import Picture
-from viztool.render.parts import LINE, MARGIN, WIDTH, blank_page, draw_bar, draw_footer, draw_lines, draw_predictions
+from viztool.render.parts import LINE, MARGIN, WIDTH, blank_page, draw_bar, draw_footer, draw_lines
+from viztool.render.predictions import Predictions
 from viztool.render.scaling import scaled
 from viztool.render.text import HEADING, RULE, SMALL, TINY, TITLE, fit, text_width, wrap
 from viztool.render.tiles import Tile, draw_tile
@@ -33,9 +34,8 @@ class Header:
     subtitle: str
     photo: Picture
     seen: tuple[float, float, float, float] | None
-    predictions: Sequence[tuple[str, float]]
+    predictions: Predictions
     notes: Sequence[str]
-    verdict: str = ""
 
 
 @dataclass(frozen=True)
@@ -76,8 +76,7 @@ def _draw_header(header: Header) -> Canvas:
 
     page.text(fit(header.title, room, TITLE), x, MARGIN + 22, TITLE)
     y = draw_lines(page, wrap(header.subtitle, room, SMALL), x, MARGIN + 47) + 14
-    y = draw_predictions(page, header.predictions, x, y, room)
-    draw_lines(page, wrap(header.verdict, room, SMALL), x, y)
+    header.predictions.draw(page, x, y, room)
 
     y = MARGIN + 11
     for note in header.notes:

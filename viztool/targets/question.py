@@ -13,7 +13,9 @@ from viztool.errors import TargetError
 from viztool.hooks.naming import unwrap
 from viztool.hooks.tail import TailPass
 from viztool.models.model import Model
+from viztool.models.reader import Reader
 from viztool.models.repeated import Repeated, at_once, in_parts
+from viztool.models.subject import reader_of
 from viztool.targets.resolve import Resolved, Target, resolve
 from viztool.tensors.tree import map_tensors
 
@@ -66,10 +68,10 @@ class Question:
         """(H, W) of the input."""
         return self._x.shape[-2], self._x.shape[-1]
 
-    @property
-    def names(self) -> Sequence[str] | None:
-        """The names of the classes, or None."""
-        return self._model.classes if isinstance(self._model, Model) else None
+    @cached_property
+    def reader(self) -> Reader:
+        """How the output is to be read."""
+        return reader_of(self._model, self._x)
 
     @property
     def output(self) -> Any:
@@ -87,7 +89,7 @@ class Question:
     def target(self) -> Resolved:
         """What is asked, of each image."""
         asked = self._asked
-        return asked if isinstance(asked, Resolved) else resolve(asked, self.output, self.names, len(self))
+        return asked if isinstance(asked, Resolved) else resolve(asked, self.output, self.reader.settle, len(self))
 
     @cached_property
     def score(self) -> Tensor:
@@ -133,7 +135,7 @@ class Question:
         return in_parts(lambda part: self.target.scores(self._often(part), len(part)).float(), inputs)
 
     def confidences(self, inputs: Tensor) -> Tensor:
-        """The probability of the target class; the score itself where it is one's own. As `scores`."""
+        """The probability of the target class; its score where there is none. As `scores`."""
         return in_parts(lambda part: self.target.confidences(self._often(part), len(part)).float(), inputs)
 
     def gradients(self, inputs: Tensor) -> Tensor:

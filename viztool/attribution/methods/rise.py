@@ -15,7 +15,7 @@ from viztool.targets.question import Question
 def rise(
     question: Question, baseline: Tensor, *, samples: int = 1000, grid: int = 7, probability: float = 0.5
 ) -> Tensor:
-    """Σ f(m·x + (1 − m)·b) m / Σ m − mean f over masks m, f the probability of the class (or a score of one's own).
+    """Σ f(m·x + (1 − m)·b) m / Σ m − mean f over masks m, f the class's probability (its score, if it has none).
 
     A mask is a grid of cells that are visible with `probability`, made larger bilinearly and shifted at random
     by less than a cell. The mean over all masks is taken off the paper's map, so that 0 says that it does not
@@ -48,8 +48,7 @@ def rise(
     error = (powers[2] - 2 * mean * powers[1] + mean**2 * counts[1]).clamp_min(0).sqrt() / visible
     middle = total / samples
     question.details.update(mean=middle.tolist(), standard_error=error.mean(1).tolist())
-    if question.target.classes is None:
-        question.details["unit"] = "score"
+    question.details["unit"] = question.target.unit
     return (mean - middle[:, None]).view(len(x), *size).float()
 
 

@@ -9,7 +9,6 @@ from torch import Tensor
 from viztool.cam.evidence import Evidence
 from viztool.cam.registry import method
 from viztool.errors import TargetError
-from viztool.models.outputs import class_name, class_scores
 
 REFERENCES = 3
 STRENGTH = 0.6
@@ -22,20 +21,21 @@ def finer_cam(evidence: Evidence) -> Tensor:
     The number of classes, γ and what "most like" means are the authors' own.
     """
     question = evidence.question
-    if question.target.classes is None:
+    reading = question.target.reading
+    if question.target.classes is None or reading is None:
         raise TargetError("finercam is of a class, by index or name; for a score of your own take method='gradcam'")
     chosen = list(question.target.classes)
-    logits = class_scores(question.output).float()
+    logits = reading.scores(question.output).float()
     if logits.shape[1] < 2:
         raise TargetError("finercam compares classes, and the network has one; take method='gradcam'")
     rows = list(range(len(chosen)))
     distance = (logits - logits[rows, chosen][:, None]).abs()
     distance[rows, chosen] = float("inf")
     nearest = distance.topk(min(REFERENCES, logits.shape[1] - 1), largest=False).indices
-    question.details["references"] = [[class_name(question.names, index) for index in row] for row in nearest.tolist()]
+    question.details["references"] = [[reading.name(index) for index in row] for row in nearest.tolist()]
 
     def contrast(output: Any) -> Tensor:
-        scores = class_scores(output)
+        scores = reading.scores(output)
         return scores[rows, chosen] - STRENGTH * scores.gather(1, nearest).mean(1)
 
     gradients = question.layer_gradients("finercam", contrast)[evidence.layer]
