@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -18,7 +18,7 @@ from viztool.heatmaps.heatmap import Heatmap
 from viztool.hooks.evaluating import evaluating
 from viztool.hooks.frozen import frozen
 from viztool.hooks.naming import named_layers, unwrap
-from viztool.hooks.select import STAGES, select
+from viztool.hooks.select import STAGES, Patterns, as_words, select
 from viztool.hooks.watch import watch
 from viztool.models.model import Model
 from viztool.models.subject import one_batch
@@ -32,7 +32,7 @@ def class_activation_map(
     photo: Picture | Sequence[Picture] | Tensor,
     method: str = "gradcam",
     target: Target = None,
-    layer: str | Iterable[str] | None = None,
+    layer: Patterns | None = None,
     *,
     smooth_flips: bool = False,
     smooth_scales: Sequence[float] = (),
@@ -47,7 +47,7 @@ def class_activation_map(
     method: one of `viztool.cam.METHODS`; `viztool.cam.describe(method)` is its formula and paper.
     target: a class, by index or name; a list, one for each image; or a callable from the network's output to one
         score an image. By default the class that each image's output says.
-    layer: a pattern as in `capture`; by default the last stage with maps that the output depends on. Of
+    layer: a pattern or a module as in `capture`; by default the last stage with maps that the output depends on. Of
         several layers the result is the mean of their maps, each over its own largest absolute value, at
         the size of the largest.
     smooth_flips, smooth_scales: also look at the mirrored image, and at the image at these scales (for
@@ -91,14 +91,14 @@ def class_activation_map(
         )
 
 
-def _layers(net: nn.Module, x: Tensor, method: CamMethod, layer: str | Iterable[str] | None) -> tuple[str, ...]:
+def _layers(net: nn.Module, x: Tensor, method: CamMethod, layer: Patterns | None) -> tuple[str, ...]:
     if method.whole:
         if layer is not None:
             raise LayerError(f"{method.name} is of the whole network; leave the layer out")
         return ()
     if layer is None:
         return (choose_layer(net, x),)
-    patterns = [layer] if isinstance(layer, str) else list(layer)
+    patterns = as_words(named_layers(net), layer)
     found = stages(net, x) if STAGES in patterns else []
     named = [pattern for pattern in patterns if pattern != STAGES]
     picked = select(named_layers(net), named) if named or not found else []

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext
-from typing import Any, TypeAlias, get_args, overload
+from typing import Any, get_args, overload
 
 import torch
 from torch import Tensor, nn
@@ -15,7 +15,7 @@ from viztool.features.result import FeatureMaps, Normalize
 from viztool.hooks import capture
 from viztool.hooks.evaluating import evaluating
 from viztool.hooks.naming import kind_of, named_layers, unwrap
-from viztool.hooks.select import STAGES
+from viztool.hooks.select import STAGES, Patterns, as_words
 from viztool.hooks.stages import having_maps
 from viztool.hooks.watch import watch
 from viztool.inspect.receptive_field import ReceptiveField
@@ -27,14 +27,12 @@ from viztool.results import Results
 from viztool.tensors.layout import to_maps
 from viztool.tensors.tree import tensors_in
 
-Patterns: TypeAlias = str | Iterable[str] | None
-
 
 @overload
 def feature_maps(
     model: Model | nn.Module,
     photo: Picture,
-    layers: Patterns = None,
+    layers: Patterns | None = None,
     top: int | None = 16,
     *,
     normalize: Normalize = "channel",
@@ -45,7 +43,7 @@ def feature_maps(
 def feature_maps(
     model: Model | nn.Module,
     photo: Sequence[Picture],
-    layers: Patterns = None,
+    layers: Patterns | None = None,
     top: int | None = 16,
     *,
     normalize: Normalize = "channel",
@@ -56,7 +54,7 @@ def feature_maps(
 def feature_maps(
     model: Model | nn.Module,
     photo: Tensor,
-    layers: Patterns = None,
+    layers: Patterns | None = None,
     top: int | None = 16,
     *,
     normalize: Normalize = "channel",
@@ -68,7 +66,7 @@ def feature_maps(
 def feature_maps(
     model: Model | nn.Module,
     photo: Picture | Sequence[Picture] | Tensor,
-    layers: Patterns = None,
+    layers: Patterns | None = None,
     top: int | None = 16,
     *,
     normalize: Normalize = "channel",
@@ -79,7 +77,7 @@ def feature_maps(
 
     photo: uint8 RGB (H, W, 3), or a list of these; or a tensor (N, C, H, W), normalised already, which a
     bare network needs. Several photos, or a tensor with N > 1, give a list of results.
-    layers: patterns as in `capture`; by default the last layer at each resolution.
+    layers: patterns or modules as in `capture`; by default the last layer at each resolution.
     top: how many channels to draw of each layer, those with the largest spatial standard deviation;
     None for all. All are kept in `.layers[i].maps`.
     normalize: one colour scale for each "channel", or one for all of a "layer".
@@ -105,7 +103,7 @@ def _look(
     model: Model | nn.Module,
     x: Tensor,
     subjects: Sequence[Subject],
-    patterns: Patterns,
+    asked: Patterns | None,
     top: int | None,
     *,
     normalize: Normalize,
@@ -114,6 +112,7 @@ def _look(
     """The results for a batch: one forward that captures, traces receptive fields, and predicts."""
     net = unwrap(model)
     named = named_layers(net)
+    patterns = [STAGES] if asked is None else as_words(named, asked)
     fields: dict[str, ReceptiveField | None] = {}
     size = (x.shape[-2], x.shape[-1])
 
@@ -130,17 +129,14 @@ def _look(
         torch.no_grad(),
         FieldTracer(net, x) as tracer,
         watch(named, exit=note_field),
-        having_maps() if patterns in (None, STAGES, [STAGES]) else nullcontext(),
-        capture(net, STAGES if patterns is None else patterns, reduce=maps_of) as acts,
+        having_maps() if patterns == [STAGES] else nullcontext(),
+        capture(net, patterns, reduce=maps_of) as acts,
     ):
         output = _run(net, x)
 
     kept = {name: next(tensors_in(acts[name]), None) for name in acts}
     without = tuple(name for name, maps in kept.items() if maps is None)
-    named_outright = {patterns} if isinstance(patterns, str) else set(patterns or ())
-    refused = [name for name in without if name in named_outright] or (
-        list(without) if len(without) == len(kept) else []
-    )
+    refused = [name for name in without if name in patterns] or (list(without) if len(without) == len(kept) else [])
     if refused:
         raise LayerError(
             f"layer {refused[0]!r} puts out no maps (channels of height × width); "

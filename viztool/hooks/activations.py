@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from viztool.errors import LayerError
-from viztool.hooks.select import nearest
+from viztool.hooks.naming import named_layers
+from viztool.hooks.select import Pattern, name_of, nearest
 from viztool.tensors.tree import map_tensors, tensors_in
 
 NOT_KEPT = object()
@@ -49,10 +51,12 @@ class Activations:
     """The outputs of captured layers: `acts["layer4"]`, in the order in which the layers ran.
 
     `acts.layers` are the names that have fired, in execution order (a layer ends after those inside it).
+    A layer of the network can be read by the module, too: `acts[net.layer4]`.
     Reading raises LayerError where the tensor is not what the layer put out.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, net: nn.Module) -> None:
+        self._net = weakref.ref(net)
         self._calls: dict[str, list[Call]] = {}
         self.stopped_at: str | None = None
         """The layer after which `stop=True` ended the forward: later calls, of any layer, did not run."""
@@ -61,28 +65,31 @@ class Activations:
     def layers(self) -> list[str]:
         return list(self._calls)
 
-    def __getitem__(self, layer: str) -> Any:
+    def __getitem__(self, layer: Pattern) -> Any:
         """The output of the layer's last call."""
-        return self._read(layer, self._of(layer)[-1])
+        name = self._name(layer)
+        return self._read(name, self._of(name)[-1])
 
-    def calls(self, layer: str) -> list[Any]:
+    def calls(self, layer: Pattern) -> list[Any]:
         """The outputs of every call of the layer, in order."""
-        return [self._read(layer, call) for call in self._of(layer)]
+        name = self._name(layer)
+        return [self._read(name, call) for call in self._of(name)]
 
-    def grad(self, layer: str, call: int = -1) -> Any:
+    def grad(self, layer: Pattern, call: int = -1) -> Any:
         """The gradient at the output of one call of the layer (the last), from the latest backward pass.
 
         It has the form of the output; in a tuple or dict, None stands where no gradient arrived.
         Raises LayerError if none did.
         """
-        calls = self._of(layer)
+        name = self._name(layer)
+        calls = self._of(name)
         if not -len(calls) <= call < len(calls):
-            raise LayerError(f"layer {layer!r} ran {len(calls)} times in this capture; there is no call {call}")
+            raise LayerError(f"layer {name!r} ran {len(calls)} times in this capture; there is no call {call}")
         if calls[call].refused:
             raise LayerError(calls[call].refused)
         places = calls[call].gradients
         if places is NOT_KEPT:
-            raise LayerError(f"no gradients are kept for layer {layer!r}; capture it with grads=True")
+            raise LayerError(f"no gradients are kept for layer {name!r}; capture it with grads=True")
         gradients: list[Tensor | None] = []
 
         def read(place: GradientAt) -> Tensor | None:
@@ -91,9 +98,7 @@ class Activations:
 
         form = map_tensors(read, places, GradientAt)
         if all(gradient is None for gradient in gradients):
-            raise LayerError(
-                f"no gradient has reached layer {layer!r}; call backward() on something that depends on it"
-            )
+            raise LayerError(f"no gradient has reached layer {name!r}; call backward() on something that depends on it")
         return form
 
     def add(self, layer: str, call: Call) -> None:
@@ -103,7 +108,7 @@ class Activations:
         del self._calls[layer]
 
     def __contains__(self, layer: object) -> bool:
-        return layer in self._calls
+        return (self._name(layer) if isinstance(layer, nn.Module) else layer) in self._calls
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._calls)
@@ -117,6 +122,14 @@ class Activations:
             for layer, calls in self._calls.items()
         }
         return f"Activations({shapes})"
+
+    def _name(self, layer: Pattern) -> str:
+        if isinstance(layer, str):
+            return layer
+        net = self._net()
+        layers = {} if net is None else named_layers(net)
+        captured = {name: layers[name] for name in self._calls if name in layers}
+        return name_of(captured if any(layer is module for module in captured.values()) else layers, layer)
 
     def _of(self, layer: str) -> list[Call]:
         if layer not in self._calls:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
@@ -13,7 +13,7 @@ from viztool.errors import LayerError
 from viztool.hooks.activations import Activations
 from viztool.hooks.keeper import Keeper, versions_of
 from viztool.hooks.naming import leaf_names, named_layers, unwrap
-from viztool.hooks.select import STAGES, select
+from viztool.hooks.select import STAGES, Patterns, as_list, select
 from viztool.hooks.stages import StageTracker, repeated_blocks
 from viztool.hooks.turns import Running, ending_forwards
 from viztool.hooks.watch import watch
@@ -30,7 +30,7 @@ class StopForward(BaseException):
 @contextmanager
 def capture(
     net: nn.Module | object,
-    layers: str | Iterable[str] | None = None,
+    layers: Patterns | None = None,
     *,
     grads: bool = False,
     stop: bool = False,
@@ -48,7 +48,7 @@ def capture(
     >>> acts["layer4.0.conv2"], acts.grad("layer4.0.conv2")  # doctest: +SKIP
 
     net: a network or a viztool `Model`; compiled and data-parallel ones are unwrapped.
-    layers: patterns (see `viztool.hooks.select`), or `stages`: the last layer at each resolution. By
+    layers: patterns or modules (see `viztool.hooks.select`), or `stages`: the last layer at each resolution. By
     default every layer that holds no other and that runs. A layer of your own that is called "stages" is
     reached by `re:stages`.
 
@@ -74,7 +74,7 @@ def capture(
     """
     root = unwrap(net)
     named = named_layers(root)
-    patterns = [] if layers is None else [layers] if isinstance(layers, str) else list(layers)
+    patterns = [] if layers is None else as_list(layers)
     stages = STAGES in patterns
     if stop and (layers is None or stages):
         raise LayerError(
@@ -84,7 +84,7 @@ def capture(
     required = [] if layers is None or (stages and not by_name) else select(named, by_name)
     chosen = leaf_names(named) if layers is None else required
 
-    acts = Activations()
+    acts = Activations(root)
     keeper = Keeper(grads, copy, detach, maps, reduce, device, dtype)
     recorder = _Recorder(acts, keeper, _aliases(named, chosen), set(required) if stop else None)
     forward = Running(root)
@@ -104,7 +104,7 @@ def capture(
         except StopForward as signal:
             if signal.owner is not acts:
                 raise
-    _require_fired(acts, required, patterns)
+    _require_fired(acts, required, [str(pattern) for pattern in patterns])
 
 
 def _aliases(named: dict[str, nn.Module], chosen: list[str]) -> dict[int, list[str]]:

@@ -10,7 +10,8 @@ from torch.nn.utils.parametrize import is_parametrized
 
 from viztool.errors import LayerError, ModelError
 
-_COMPILED = "_orig_mod"
+COMPILED = "_orig_mod"
+"""The name of a layer in the wrapper that `torch.compile` makes of it."""
 
 _QUANTIZERS = frozenset({"weight_fake_quant", "activation_post_process"})
 """What `torch.ao.quantization` puts into layers to round their weights and outputs."""
@@ -32,7 +33,7 @@ def unwrap(net: object) -> nn.Module:
             )
         if isinstance(inner, nn.DataParallel | nn.parallel.DistributedDataParallel):
             inner = inner.module
-        elif isinstance(compiled_from := inner._modules.get(_COMPILED), nn.Module):
+        elif isinstance(compiled_from := inner._modules.get(COMPILED), nn.Module):
             inner = compiled_from
         else:
             return inner
@@ -51,7 +52,7 @@ def named_layers(net: nn.Module) -> dict[str, nn.Module]:
 def _walk(name: str, module: nn.Module) -> Iterator[tuple[str, nn.Module]]:
     yield name, module
     for child, layer in layers_inside(module):
-        yield from _walk(name if child == _COMPILED else f"{name}.{child}" if name else child, layer)
+        yield from _walk(name if child == COMPILED else f"{name}.{child}" if name else child, layer)
 
 
 def layers_inside(layer: nn.Module) -> Iterator[tuple[str, nn.Module]]:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from viztool.errors import LayerError
 from viztool.hooks.naming import named_layers, unwrap
-from viztool.hooks.select import select
+from viztool.hooks.select import Pattern, select
 from viztool.hooks.turns import changing, running, surely
 from viztool.hooks.watch import watch
 from viztool.tensors.tree import map_tensors, tensors_in
@@ -34,8 +34,8 @@ class Replay:
     run as they are: any network replays, not only sequences.
 
     net: a network or a viztool `Model`, run without grad and in the mode that it is in; it is left as it
-    was. inputs: its input, or a tuple of several, N images. layer: an exact name or a pattern for one
-    layer; of one that runs several times the last call is replaced. Not for a layer whose output is not one tensor.
+    was. inputs: its input, or a tuple of several, N images. layer: an exact name, a pattern for one layer, or a
+    module; of one that runs several times the last call is replaced. Not for a layer whose output is not one tensor.
 
     activations: what the layer put out. output: what the network did.
     """
@@ -43,7 +43,7 @@ class Replay:
     activations: Tensor
     output: Any
 
-    def __init__(self, net: nn.Module | object, inputs: Any, layer: str) -> None:
+    def __init__(self, net: nn.Module | object, inputs: Any, layer: Pattern) -> None:
         self._net = unwrap(net)
         named = named_layers(self._net)
         chosen = select(named, layer)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -12,7 +11,7 @@ from viztool.errors import LayerError
 from viztool.hooks.capture import capture
 from viztool.hooks.frozen import frozen
 from viztool.hooks.naming import named_layers, unwrap
-from viztool.hooks.select import select
+from viztool.hooks.select import Patterns, exactly, select
 from viztool.hooks.watch import watch
 from viztool.tensors.layout import to_maps
 from viztool.tensors.tree import map_tensors, tensors_in
@@ -41,7 +40,7 @@ class TailPass:
     output: Any
     activations: dict[str, Tensor]
 
-    def __init__(self, net: nn.Module | object, inputs: Any, layers: str | Iterable[str]) -> None:
+    def __init__(self, net: nn.Module | object, inputs: Any, layers: Patterns) -> None:
         root = unwrap(net)
         named = named_layers(root)
         chosen = select(named, layers)
@@ -51,7 +50,7 @@ class TailPass:
             given = map_tensors(Tensor.clone, inputs if isinstance(inputs, tuple) else (inputs,))
             with (
                 watch({name: named[name] for name in chosen}, exit=_grad_from_here),
-                capture(root, chosen, grads=True) as acts,
+                capture(root, exactly(chosen), grads=True) as acts,
             ):
                 self.output = root(*given)
         self._own = {name: _first_real(name, acts[name]) for name in acts}

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from viztool.hooks.select import Pattern
 from viztool.kernels.network import Stopped
 from viztool.kernels.objectives import Objective, View
 from viztool.kernels.parameterizations import Canvas, Parameterization, Shape
@@ -200,7 +201,7 @@ class Ascent:
             (-scores.sum()).backward()
         return image, scores.detach().cpu()
 
-    def _scores(self, image: Tensor, maps: dict[str, Tensor]) -> Tensor:
+    def _scores(self, image: Tensor, maps: dict[Pattern, Tensor]) -> Tensor:
         """(N,): the mean over the views of each picture."""
         views = len(next(iter(maps.values()))) // len(image) if maps else 1
         parts = {layer: each.float().split(self._images * views) for layer, each in maps.items()}

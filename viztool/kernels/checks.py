@@ -9,6 +9,7 @@ from torch import Tensor
 
 from viztool.hooks.evaluating import evaluating
 from viztool.hooks.naming import unwrap
+from viztool.hooks.select import Pattern
 from viztool.kernels.ascent import generators
 from viztool.kernels.network import Stopped
 from viztool.kernels.objectives import Objective, View
@@ -53,7 +54,7 @@ def robustness(
     is not above zero. objectives: one for each picture. images: (N, C, h, w) in [0, 1]. network: if there is one.
     """
     size = (images.shape[-2], images.shape[-1])
-    layers = frozenset[str]().union(*(objective.layers for objective in objectives))
+    layers = frozenset[Pattern]().union(*(objective.layers for objective in objectives))
     network = network or Stopped(model, layers, size)
     transforms = held_out(size)
     found = []

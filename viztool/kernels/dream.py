@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from viztool.errors import ViztoolError
+from viztool.hooks.select import Pattern
 from viztool.kernels.ascent import generators
 from viztool.kernels.network import Stopped
 from viztool.kernels.objectives import Objective, View, channel, layer_energy
@@ -70,7 +71,7 @@ class Dream(Result):
 def dream(
     model: Model | nn.Module,
     photo: Picture,
-    layer: str,
+    layer: Pattern,
     index: int | None = None,
     *,
     octaves: int = 4,

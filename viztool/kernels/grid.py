@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from viztool.hooks.select import Pattern
 from viztool.kernels.ascent import Callback
 from viztool.kernels.loop import maximize
 from viztool.kernels.network import Stopped
@@ -82,7 +83,7 @@ class ActivationGrid(Result):
 def activation_grid(
     model: Model | nn.Module,
     photo: Picture,
-    layer: str,
+    layer: Pattern,
     *,
     most: int = 14,
     steps: int = 96,

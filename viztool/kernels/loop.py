@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from viztool.errors import ViztoolError
+from viztool.hooks.select import Pattern
 from viztool.kernels.ascent import INTERRUPTED, Ascent, Callback, Optima, Settings
 from viztool.kernels.network import Stopped
 from viztool.kernels.objectives import Objective
@@ -104,7 +105,7 @@ def ascend(
 
     keys: of the random numbers of each picture. Ends after an interrupted one.
     """
-    layers = frozenset[str]().union(*(objective.layers for objective in objectives))
+    layers = frozenset[Pattern]().union(*(objective.layers for objective in objectives))
     with torch.inference_mode(False):
         mixed = model.device.type == "cuda"
         seen = settings.transforms.size(settings.size)

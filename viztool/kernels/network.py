@@ -14,6 +14,7 @@ from viztool.errors import LayerError, ModelError, ViztoolError
 from viztool.hooks.capture import capture
 from viztool.hooks.evaluating import evaluating
 from viztool.hooks.naming import named_layers, unwrap
+from viztool.hooks.select import Pattern, exactly, name_of
 from viztool.hooks.turns import running
 from viztool.kernels.objectives import OUTPUT
 from viztool.models.folding import folded, results_in
@@ -47,9 +48,11 @@ class Stopped:
     """
 
     def __init__(
-        self, model: Model, layers: Iterable[str], size: Size, *, fold: bool = True, mixed: bool = False
+        self, model: Model, layers: Iterable[Pattern], size: Size, *, fold: bool = True, mixed: bool = False
     ) -> None:
-        self.layers = sorted(layers)
+        known = named_layers(unwrap(model.net))
+        self._asked = {layer: name_of(known, layer) for layer in layers}
+        self.layers = sorted(set(self._asked.values()))
         self._model = model
         self._mixed = False
         self.reading: Reading | None = None
@@ -58,9 +61,9 @@ class Stopped:
         probe = probe + 0.1 * torch.randn(probe.shape, generator=torch.Generator().manual_seed(0)).to(probe)
         as_given = self._run(probe)
         self.widths = {name: maps.shape[1] for name, maps in as_given.items()}
-        self.spoiled: dict[str, Tensor] | None = None
+        self.spoiled: dict[Pattern, Tensor] | None = None
         if any(not bool(maps.isfinite().all()) for maps in as_given.values()):
-            self.spoiled = as_given
+            self.spoiled = self._as_asked(as_given)
             _without_nan(self._net)
             as_given = self._run(probe)
         if fold:
@@ -74,9 +77,12 @@ class Stopped:
         """Where it runs."""
         return self._model.device
 
-    def __call__(self, pictures: Tensor) -> dict[str, Tensor]:
+    def __call__(self, pictures: Tensor) -> dict[Pattern, Tensor]:
         """By layer, (N, C, h, w), in the graph of the pictures; a vector as (N, K, 1, 1)."""
-        return self._run(self._normalized(pictures).contiguous(memory_format=self._format))
+        return self._as_asked(self._run(self._normalized(pictures).contiguous(memory_format=self._format)))
+
+    def _as_asked(self, maps: dict[str, Tensor]) -> dict[Pattern, Tensor]:
+        return {layer: maps[name] for layer, name in self._asked.items()}
 
     def _normalized(self, pictures: Tensor) -> Tensor:
         return self._model.input.standardize(pictures).to(self._model.dtype)
@@ -84,7 +90,7 @@ class Stopped:
     def _run(self, x: Tensor) -> dict[str, Tensor]:
         try:
             half = torch.autocast(x.device.type, torch.bfloat16) if self._mixed else nullcontext()
-            with evaluating(self._net), half, capture(self._net, self.layers, stop=True) as acts:
+            with evaluating(self._net), half, capture(self._net, exactly(self.layers), stop=True) as acts:
                 self._net(x)
         except (ViztoolError, torch.OutOfMemoryError):
             raise

@@ -19,6 +19,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from viztool.errors import LayerError
+from viztool.hooks.naming import kind_of
+from viztool.hooks.select import Pattern
 
 OUTPUT = ""
 """The layer that is the network itself."""
@@ -32,7 +34,7 @@ class View:
     """
 
     image: Tensor
-    maps: Mapping[str, Tensor]
+    maps: Mapping[Pattern, Tensor]
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,7 +43,7 @@ class Objective:
 
     name: str
     score: Callable[[View], Tensor]
-    layers: frozenset[str] = frozenset()
+    layers: frozenset[Pattern] = frozenset()
 
     def __str__(self) -> str:
         return self.name
@@ -76,22 +78,29 @@ class Objective:
         return f"({self.name})" if " + " in self.name or " - " in self.name else self.name
 
 
-def _of_layer(name: str, layer: str, score: Callable[[Tensor], Tensor]) -> Objective:
+def called(layer: Pattern) -> str:
+    """A layer's name; of a module, as nobody has said of which network it is, its class."""
+    return layer if isinstance(layer, str) else kind_of(layer)
+
+
+def _of_layer(name: str, layer: Pattern, score: Callable[[Tensor], Tensor]) -> Objective:
     return Objective(name, lambda view: score(view.maps[layer]), frozenset([layer]))
 
 
-def _at(maps: Tensor, index: int, layer: str) -> Tensor:
+def _at(maps: Tensor, index: int, layer: Pattern) -> Tensor:
     if not -maps.shape[1] <= index < maps.shape[1]:
-        raise LayerError(f"layer {layer!r} has {maps.shape[1]} channels, 0 to {maps.shape[1] - 1}, and no {index}")
+        raise LayerError(
+            f"layer {called(layer)!r} has {maps.shape[1]} channels, 0 to {maps.shape[1] - 1}, and no {index}"
+        )
     return maps[:, index]
 
 
-def channel(layer: str, index: int) -> Objective:
+def channel(layer: Pattern, index: int) -> Objective:
     """The spatial mean of one channel."""
-    return _of_layer(f"{layer} #{index}", layer, lambda maps: _at(maps, index, layer).mean((1, 2)))
+    return _of_layer(f"{called(layer)} #{index}", layer, lambda maps: _at(maps, index, layer).mean((1, 2)))
 
 
-def neuron(layer: str, index: int, y: int | None = None, x: int | None = None) -> Objective:
+def neuron(layer: Pattern, index: int, y: int | None = None, x: int | None = None) -> Objective:
     """One channel at one position, by default the middle."""
 
     def score(maps: Tensor) -> Tensor:
@@ -99,23 +108,25 @@ def neuron(layer: str, index: int, y: int | None = None, x: int | None = None) -
         h, w = one.shape[1:]
         row, column = h // 2 if y is None else y, w // 2 if x is None else x
         if not (-h <= row < h and -w <= column < w):
-            raise LayerError(f"layer {layer!r} has {h} × {w} positions here, and no {row}, {column}")
+            raise LayerError(f"layer {called(layer)!r} has {h} × {w} positions here, and no {row}, {column}")
         return one[:, row, column]
 
     place = "" if y is None and x is None else f" at {y}, {x}"
-    return _of_layer(f"{layer} #{index} neuron{place}", layer, score)
+    return _of_layer(f"{called(layer)} #{index} neuron{place}", layer, score)
 
 
-def direction(layer: str, vector: Tensor, *, cosine: float = 0.0) -> Objective:
+def direction(layer: Pattern, vector: Tensor, *, cosine: float = 0.0) -> Objective:
     """The spatial mean of the product with a direction in channel space, (C,).
 
     cosine: times its cosine similarity to this power, so that the direction counts and not only the length.
     """
-    return _of_layer(f"{layer} direction", layer, lambda maps: _along(maps, vector[:, None, None], cosine).mean((1, 2)))
+    return _of_layer(
+        f"{called(layer)} direction", layer, lambda maps: _along(maps, vector[:, None, None], cosine).mean((1, 2))
+    )
 
 
 def spatial_direction(
-    layer: str, vector: Tensor, y: int | None = None, x: int | None = None, *, cosine: float = 0.0
+    layer: Pattern, vector: Tensor, y: int | None = None, x: int | None = None, *, cosine: float = 0.0
 ) -> Objective:
     """The same at one position, by default the middle."""
 
@@ -123,7 +134,7 @@ def spatial_direction(
         row, column = maps.shape[2] // 2 if y is None else y, maps.shape[3] // 2 if x is None else x
         return _along(maps, vector[:, None, None], cosine)[:, row, column]
 
-    return _of_layer(f"{layer} direction at {y}, {x}", layer, score)
+    return _of_layer(f"{called(layer)} direction at {y}, {x}", layer, score)
 
 
 def _along(maps: Tensor, vectors: Tensor, cosine: float) -> Tensor:
@@ -142,9 +153,9 @@ def logit(index: int) -> Objective:
     return _of_layer(f"class {index}", OUTPUT, lambda maps: _at(maps, index, OUTPUT).mean((1, 2)))
 
 
-def layer_energy(layer: str) -> Objective:
+def layer_energy(layer: Pattern) -> Objective:
     """The mean square of all that a layer puts out: DeepDream (Mordvintsev et al. 2015)."""
-    return _of_layer(f"{layer} energy", layer, lambda maps: maps.square().mean((1, 2, 3)))
+    return _of_layer(f"{called(layer)} energy", layer, lambda maps: maps.square().mean((1, 2, 3)))
 
 
 def interpolation(first: Objective, second: Objective) -> Objective:
@@ -157,7 +168,7 @@ def interpolation(first: Objective, second: Objective) -> Objective:
     return Objective(f"{first} to {second}", score, first.layers | second.layers)
 
 
-def diversity(layer: str) -> Objective:
+def diversity(layer: Pattern) -> Objective:
     """How little alike several pictures are in a layer: minus the mean cosine similarity of their Gram matrices.
 
     Olah et al. 2017, "Feature Visualization".
@@ -170,10 +181,10 @@ def diversity(layer: str) -> Objective:
         others = max(1, len(gram) - 1)
         return -(alike.sum(1) - alike.diagonal()) / others
 
-    return _of_layer(f"{layer} diversity", layer, score)
+    return _of_layer(f"{called(layer)} diversity", layer, score)
 
 
-def caricature(layer: str, reference: Tensor, *, cosine: float = 4.0) -> Objective:
+def caricature(layer: Pattern, reference: Tensor, *, cosine: float = 4.0) -> Objective:
     """More of what a layer saw in a photo: its product with the photo's own maps, (C, h, w), times cosine ** power.
 
     Where the pictures' maps have another size the photo's are resized.
@@ -182,10 +193,10 @@ def caricature(layer: str, reference: Tensor, *, cosine: float = 4.0) -> Objecti
     def score(maps: Tensor) -> Tensor:
         return _along(maps, _resized(reference, maps), cosine).mean((1, 2))
 
-    return _of_layer(f"{layer} caricature", layer, score)
+    return _of_layer(f"{called(layer)} caricature", layer, score)
 
 
-def activation_match(layer: str, reference: Tensor) -> Objective:
+def activation_match(layer: Pattern, reference: Tensor) -> Objective:
     """Inversion: minus the squared distance to a photo's maps, (C, h, w), over their own squared length.
 
     Mahendran and Vedaldi 2015, "Understanding Deep Image Representations by Inverting Them".
@@ -195,7 +206,7 @@ def activation_match(layer: str, reference: Tensor) -> Objective:
         wanted = _resized(reference, maps)
         return -(maps - wanted).square().sum((1, 2, 3)) / wanted.square().sum().clamp_min(1e-12)
 
-    return _of_layer(f"{layer} inversion", layer, score)
+    return _of_layer(f"{called(layer)} inversion", layer, score)
 
 
 def _resized(reference: Tensor, maps: Tensor) -> Tensor:

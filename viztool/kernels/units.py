@@ -11,7 +11,7 @@ import torch
 
 from viztool.errors import LayerError, ModelError
 from viztool.hooks.naming import named_layers, unwrap
-from viztool.hooks.select import select
+from viztool.hooks.select import Pattern, select
 from viztool.kernels.ascent import generators
 from viztool.kernels.network import Stopped
 from viztool.kernels.objectives import OUTPUT
@@ -39,7 +39,7 @@ class Units:
     chosen: str
 
 
-def one_layer(model: Model, pattern: str) -> str:
+def one_layer(model: Model, pattern: Pattern) -> str:
     """The one layer that a pattern names. Raises LayerError if it names none, or several."""
     picked = select(named_layers(unwrap(model.net)), pattern)
     if len(picked) > 1:
@@ -61,7 +61,7 @@ def picture_size(model: Model, layer: str, asked: int | tuple[int, int] | None) 
     return usual
 
 
-def every_channel(model: Model, layer: str, size: int | tuple[int, int] | None = None) -> list[int]:
+def every_channel(model: Model, layer: Pattern, size: int | tuple[int, int] | None = None) -> list[int]:
     """The numbers of all channels of a layer."""
     name = one_layer(model, layer)
     return list(range(Stopped(model, [name], picture_size(model, name, size), fold=False).widths[name]))

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from viztool.errors import LayerError, ViztoolError
 from viztool.hooks.naming import named_layers, unwrap
+from viztool.hooks.select import Pattern
 from viztool.images import find_images
 from viztool.kernels.ascent import INTERRUPTED, SILENT, Callback, Optima, Progress, Settings
 from viztool.kernels.checks import high_frequency_fraction, judged, robustness
@@ -59,7 +60,7 @@ class Store(Protocol):
 
 def visualize_kernels(
     model: Model | nn.Module,
-    layer: str | None = None,
+    layer: Pattern | None = None,
     channels: Sequence[int] | None = None,
     steps: int = 256,
     size: int | tuple[int, int] | None = None,
