@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from viztool import kernels as kernels
     from viztool import models as models
     from viztool import targets as targets
+    from viztool.atlas import Atlas, build_atlas, open_atlas
     from viztool.attribution import attribute
     from viztool.cam import class_activation_map
     from viztool.demos import run_demo
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
 
 # Rooms that a user walks into, as in `viztool.cam.METHODS`. They are imported on first use, as the names below are.
 _ROOMS = (
+    "atlas",
     "attribution",
     "cam",
     "demos",
@@ -59,17 +61,20 @@ _ROOMS = (
 # Where each public name lives. They are imported on first use: `viztool --help` must not wait for torch.
 _HOMES = {
     "Activations": "viztool.hooks",
+    "Atlas": "viztool.atlas",
     "FeatureMaps": "viztool.features",
     "LayerTable": "viztool.inspect",
     "Model": "viztool.models",
     "ViztoolError": "viztool.errors",
     "attribute": "viztool.attribution",
+    "build_atlas": "viztool.atlas",
     "capture": "viztool.hooks",
     "class_activation_map": "viztool.cam",
     "evaluate_heatmap": "viztool.faithfulness",
     "feature_maps": "viztool.features",
     "layer_table": "viztool.inspect",
     "load_model": "viztool.models",
+    "open_atlas": "viztool.atlas",
     "read_image": "viztool.images",
     "run_demo": "viztool.demos",
     "visualize_kernels": "viztool.kernels",
@@ -78,18 +83,21 @@ _HOMES = {
 
 __all__ = [
     "Activations",
+    "Atlas",
     "FeatureMaps",
     "LayerTable",
     "Model",
     "ViztoolError",
     "__version__",
     "attribute",
+    "build_atlas",
     "capture",
     "class_activation_map",
     "evaluate_heatmap",
     "feature_maps",
     "layer_table",
     "load_model",
+    "open_atlas",
     "read_image",
     "run_demo",
     "visualize_kernels",

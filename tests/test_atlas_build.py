@@ -1,0 +1,303 @@
+"""Builds that are cut short, disturbed or done by many: the same bytes, or a clear line."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from atlas_helpers import SMALL_LAYERS, digests, photo, small_model, write_photos
+
+import viztool
+from viztool.atlas.atlas import open_atlas
+from viztool.atlas.build import build_atlas
+from viztool.atlas.part import read_part
+from viztool.atlas.worker import ranges
+from viztool.errors import SettingError, ViztoolError
+
+COUNT = 75  # five ranges, the last one short
+
+SCRIPT = """
+import sys, time
+sys.path.insert(0, {tests!r})
+from atlas_helpers import SMALL_LAYERS, small_model
+from viztool.atlas.build import build_atlas
+model = small_model()
+model.net.register_forward_hook(lambda *_: time.sleep(0.02))
+print("ready", flush=True)
+build_atlas(model, {photos!r}, {folder!r}, layers=SMALL_LAYERS, keep=4, workers={workers!r})
+"""
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory):
+    return write_photos(tmp_path_factory.mktemp("photos"), COUNT, {40: 3, 41: 3})
+
+
+@pytest.fixture(scope="module")
+def whole(photos, tmp_path_factory):
+    """An atlas that was built in one go, and the digests of its tables."""
+    folder = tmp_path_factory.mktemp("whole") / "atlas"
+    build_atlas(small_model(), photos, folder, layers=SMALL_LAYERS, keep=4)
+    return folder, digests(folder)
+
+
+def build(photos, folder, **options):
+    return build_atlas(small_model(), photos, folder, layers=SMALL_LAYERS, keep=4, **options)
+
+
+@pytest.mark.parametrize("workers", [1, 2, 3])
+def test_processes_make_the_same_bytes(photos, whole, tmp_path, workers):
+    build(photos, tmp_path / "atlas", workers=workers)
+    assert digests(tmp_path / "atlas") == whole[1]
+
+
+def test_threads_do_not_matter(photos, whole, tmp_path):
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        build(photos, tmp_path / "atlas")
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+    assert digests(tmp_path / "atlas") == whole[1]
+
+
+@pytest.mark.parametrize("workers", [None, 2])
+def test_killed_at_any_moment_it_goes_on_to_the_same_bytes(photos, whole, tmp_path, workers):
+    folder = tmp_path / "atlas"
+    script = SCRIPT.format(tests=str(Path(__file__).parent), photos=str(photos), folder=str(folder), workers=workers)
+    rng = random.Random(workers)
+    for _ in range(10):
+        process = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, start_new_session=True)
+        assert process.stdout is not None
+        process.stdout.readline()
+        time.sleep(rng.uniform(0, 0.4))
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        process.stdout.close()
+    build(photos, folder, workers=workers)
+    assert digests(folder) == whole[1]
+    assert not list(folder.rglob(".viztool-*"))  # what a killed one was writing is gone
+
+
+def test_what_is_finished_is_not_computed_again(photos, whole, tmp_path):
+    folder = tmp_path / "atlas"
+    shutil.copytree(whole[0], folder)
+    (folder / "atlas.json").unlink()
+    parts = sorted((folder / "parts").iterdir())
+    before = {path.name: path.stat().st_mtime_ns for path in parts}
+    parts[1].unlink()
+    said = []
+    seen = []
+    build(photos, folder, say=said.append, callback=seen.append)
+    after = {path.name: path.stat().st_mtime_ns for path in (folder / "parts").iterdir()}
+    assert [name for name in before if before[name] != after[name]] == [parts[1].name]
+    assert [(one.done, one.found) for one in seen] == [(COUNT - 16, COUNT - 16), (COUNT, COUNT - 16)]
+    assert said == []
+    assert digests(folder) == whole[1]
+
+
+@pytest.mark.parametrize("harm", ["cut", "flip", "empty", "foreign"])
+def test_a_damaged_part_is_done_again(photos, whole, tmp_path, harm):
+    folder = tmp_path / "atlas"
+    shutil.copytree(whole[0], folder)
+    part = sorted((folder / "parts").iterdir())[2]
+    content = bytearray(part.read_bytes())
+    content[len(content) // 2] ^= 1
+    part.write_bytes(
+        {"cut": part.read_bytes()[:-9], "flip": bytes(content), "empty": b"", "foreign": b"a note of mine"}[harm]
+    )
+    said = []
+    (folder / "atlas.json").unlink()
+    build(photos, folder, say=said.append)
+    assert said == ["the part of photos 32 to 47 is damaged, and is done again"]
+    assert digests(folder) == whole[1]
+
+
+def test_a_photo_that_changed_is_looked_at_again(photos, whole, tmp_path):
+    own, folder = tmp_path / "photos", tmp_path / "atlas"
+    shutil.copytree(photos, own)
+    build(own, folder)
+    assert digests(folder) == whole[1]
+    changed = sorted(own.rglob("*.png"))[20]
+    shutil.copy(sorted(own.rglob("*.png"))[50], changed)
+    os.utime(changed, ns=(1, 1))
+    said = []
+    atlas = build(own, folder, say=said.append)
+    assert said == [f"{changed.relative_to(own).as_posix()} changed since the last run"]
+    fresh = tmp_path / "fresh"
+    build(own, fresh)
+    assert digests(folder) == digests(fresh) != whole[1]
+    assert atlas.photos == COUNT
+
+
+def test_a_photo_that_vanished_is_said_and_listed(photos, tmp_path):
+    own, folder = tmp_path / "photos", tmp_path / "atlas"
+    shutil.copytree(photos, own)
+    build(own, folder)
+    gone = sorted(own.rglob("*.png"))[3]
+    gone.unlink()
+    (own / "cat" / "new.png").write_bytes(gone.with_name(sorted(own.rglob("*.png"))[0].name).read_bytes())
+    said = []
+    atlas = build(own, folder, say=said.append)
+    name = gone.relative_to(own).as_posix()
+    assert said[0] == "1 photos of the manifest are gone"
+    assert said[1].startswith("1 photos are new since this atlas was begun and are left out")
+    assert atlas.failed == [(name, f"{name} is not there")]
+    assert atlas.photos == COUNT - 1
+
+
+def test_broken_photos_are_listed_and_the_rest_counts(tmp_path):
+    own = write_photos(tmp_path / "photos", 20)
+    paths = sorted(own.rglob("*.png"))
+    paths[2].write_bytes(b"")
+    paths[5].write_bytes(b"no picture at all")
+    paths[11].write_bytes(paths[11].read_bytes()[:100])
+    paths[12].unlink()
+    paths[12].symlink_to(tmp_path / "nowhere.png")
+    atlas = build(own, tmp_path / "atlas")
+    names = [path.relative_to(own).as_posix() for path in paths]
+    assert [name for name, _ in atlas.failed] == [names[at] for at in (2, 5, 11, 12)]
+    assert all(reason.startswith(name) for name, reason in atlas.failed)
+    assert atlas.photos == 16
+    left = {name for unit in atlas["1"] for name, *_ in [*unit.top, *unit.least]}
+    assert not left & {name for name, _ in atlas.failed}
+
+
+def test_photos_on_which_the_network_is_not_finite_do_not_count(tmp_path):
+    class Breaks(torch.nn.Module):
+        def forward(self, x):
+            return torch.where(x.amin((1, 2, 3), keepdim=True) == x.amax((1, 2, 3), keepdim=True), torch.nan, x)
+
+    model = viztool.wrap_model(torch.nn.Sequential(torch.nn.Conv2d(3, 3, 1), Breaks()).eval(), size=32)
+    with torch.no_grad():
+        model.net[0].weight.zero_()[:, 0] = 1
+        model.net[0].bias.zero_()
+    white = np.full((40, 52, 3), 255, np.uint8)
+    atlas = build_atlas(model, [photo(1), white, photo(2)], tmp_path / "atlas", layers=["0", "1"], keep=3)
+    assert atlas.failed == [("1", "the network's activations are not finite on it")]
+    assert atlas.photos == 2
+    # The layer before is finite, and yet the photo counts nowhere.
+    assert {name for name, *_ in atlas["0"][0].top} == {"0", "2"}
+
+
+def test_another_atlas_is_refused_with_what_differs(photos, whole, tmp_path):
+    folder = tmp_path / "atlas"
+    shutil.copytree(whole[0], folder)
+    with pytest.raises(ViztoolError, match=r"holds another atlas \(keep: 4, now 7\); build elsewhere, or throw"):
+        build_atlas(small_model(), photos, folder, layers=SMALL_LAYERS, keep=7)
+    other = small_model()
+    with torch.no_grad():
+        other.net[0].weight[0, 0, 0, 0] += 1e-3
+    with pytest.raises(ViztoolError, match=r"holds another atlas \(weights: "):
+        build_atlas(other, photos, folder, layers=SMALL_LAYERS, keep=4)
+    assert digests(folder) == whole[1]
+    build_atlas(small_model(), photos, folder, layers=SMALL_LAYERS, keep=7, restart=True)
+    assert len(open_atlas(folder)["1"][0].top) == 7
+
+
+def test_two_builds_in_one_folder(photos, tmp_path):
+    folder = tmp_path / "atlas"
+    script = SCRIPT.format(tests=str(Path(__file__).parent), photos=str(photos), folder=str(folder), workers=None)
+    process = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    process.stdout.readline()
+    deadline = time.time() + 60
+    while not (folder / "building.json").exists() and time.time() < deadline:
+        time.sleep(0.01)
+    with pytest.raises(
+        ViztoolError, match=rf"is being built by process {process.pid} on .*; wait for it, or build else"
+    ):
+        build(photos, folder)
+    process.kill()
+    process.wait()
+    process.stdout.close()
+    build(photos, folder)  # the lock of a dead process holds nobody up
+
+
+def test_it_may_be_read_while_it_grows(photos, whole, tmp_path):
+    folder = tmp_path / "atlas"
+    shutil.copytree(whole[0], folder)
+    for path in (*folder.glob("*.parquet"), folder / "atlas.json"):
+        if path.name != "manifest.parquet":
+            path.unlink()
+    for path in sorted((folder / "parts").iterdir())[2:]:
+        path.unlink()
+    atlas = open_atlas(folder)
+    assert atlas.photos == 32
+    assert len(atlas.failed) == COUNT - 32
+    assert atlas.failed[0][1] == "not looked at yet"
+    assert atlas["1"][0].top
+
+
+def test_reading_needs_no_torch(whole):
+    code = (
+        "import sys; import viztool; from viztool.atlas import open_atlas\n"
+        f"atlas = open_atlas({str(whole[0])!r})\n"
+        "unit = atlas['5'][1]; print(unit, unit.top, unit.quantile(0.99), unit.alike, atlas.failed, unit.numbers)\n"
+        "assert 'torch' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)
+
+
+def test_the_network_is_as_it_was(photos, tmp_path):
+    model = small_model()
+    model.net.train()
+    model.net[4].eval()
+    before = {name: value.clone() for name, value in model.net.state_dict().items()}
+    build_atlas(model, photos, tmp_path / "atlas", layers=SMALL_LAYERS, keep=4)
+    assert [module.training for module in model.net] == [at != 4 for at in range(len(model.net))]
+    assert all(torch.equal(value, before[name]) for name, value in model.net.state_dict().items())
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "says"),
+    [
+        ({"workers": 0}, SettingError, r"^workers is 0; give a number of processes, ray, or ray://HOST:PORT$"),
+        ({"workers": "dask"}, SettingError, r"^workers is 'dask'; give"),
+        ({"keep": 0}, SettingError, r"^keep is 0; give at least 1$"),
+    ],
+)
+def test_settings_that_cannot_be(photos, tmp_path, options, error, says):
+    with pytest.raises(error, match=says):
+        build_atlas(small_model(), photos, tmp_path / "atlas", layers=SMALL_LAYERS, **options)
+
+
+def test_no_room_leaves_what_is_finished(photos, whole, tmp_path, monkeypatch):
+    folder = tmp_path / "atlas"
+    written = []
+
+    def full(path, *_):
+        if len(written) == 2:
+            raise ViztoolError(f"{path} cannot be written (No space left on device); write elsewhere with -o")
+        written.append(path)
+        return real(path, *_)
+
+    import viztool.atlas.worker as worker
+
+    real = worker.write_part
+    monkeypatch.setattr(worker, "write_part", full)
+    with pytest.raises(ViztoolError, match="No space left on device"):
+        build(photos, folder)
+    monkeypatch.undo()
+    assert all(read_part(path) is not None for path in written)
+    build(photos, folder)
+    assert digests(folder) == whole[1]
+
+
+def test_ranges_depend_on_the_number_of_photos_alone():
+    for count in (1, 15, 16, 17, 200, 2_000, 10_000, 1_281_167):
+        bounds = ranges(count)
+        assert bounds[0][0] == 0 and bounds[-1][1] == count
+        assert all(a[1] == b[0] for a, b in pairwise(bounds))
+        assert {stop - start for start, stop in bounds[:-1]} <= {bounds[0][1] - bounds[0][0]}

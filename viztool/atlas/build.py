@@ -1,0 +1,253 @@
+"""Build an atlas: cut the photos into ranges, have them looked at, and put together what was found.
+
+On paper, for 1.28 million photos and all 26,560 channels of a ResNet-50: see `gallery/README.md`, "Atlas".
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from torch import nn
+
+from viztool.atlas import tables
+from viztool.atlas.atlas import Atlas, open_atlas
+from viztool.atlas.engines import Bounds, find_engine
+from viztool.atlas.field import to_numbers
+from viztool.atlas.fingerprint import differences, digest_of, fingerprint
+from viztool.atlas.layers import looked_at
+from viztool.atlas.lock import only_build
+from viztool.atlas.merge import label_shares, total
+from viztool.atlas.part import Part, is_whole, read_part, stamps
+from viztool.atlas.sources import MISSING, Entry, Photos, Source, find_source
+from viztool.atlas.worker import Job, ranges
+from viztool.errors import SettingError, ViztoolError
+from viztool.images import atomic_write
+from viztool.models.model import Model, wrap_model
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a build is. done, photos: photos looked at, of how many. found: of them, those of an earlier run."""
+
+    done: int
+    photos: int
+    found: int
+
+
+def build_atlas(
+    model: Model | nn.Module,
+    photos: Photos,
+    folder: str | os.PathLike[str],
+    *,
+    layers: str | Iterable[str] = "stages",
+    keep: int = 16,
+    workers: int | str | None = None,
+    restart: bool = False,
+    half: bool = False,
+    callback: Callable[[Progress], None] | None = None,
+    say: Callable[[str], None] | None = None,
+) -> Atlas:
+    """What every unit of some layers does over a whole data set, in one forward a photo. Goes on where it was.
+
+    photos: a folder (with those in it), a pattern, a list of files or of arrays, a .txt file with a path a line, .tar
+        shards as WebDataset has them, or a .parquet file with a column of pictures; all but arrays also as URL of a
+        file system that fsspec knows. A photo's id is its path below the folder, its member's name, or its row.
+    folder: where the atlas is, or will be. layers: patterns as in `capture`. keep: places of each unit that are kept.
+    workers: None for this process, a number of processes, "ray" or "ray://HOST:PORT". The tables are the same, byte for
+        byte. half: bfloat16 where the network allows it: faster on a GPU, and another fingerprint.
+    restart: throw away what another network, other layers or other photos have left in the folder.
+    callback: called after each range. say: called with a line on whatever a person would want to know.
+
+    Photos that cannot be read are listed in `Atlas.failed`. Whatever ends a build, a kill included, what is finished
+    stays, and the next one goes on from there to the same bytes. Raises ViztoolError if the folder holds another atlas,
+    with what differs; if another process builds there; if the photos or the folder cannot be used.
+    """
+    known = model if isinstance(model, Model) else wrap_model(model)
+    if keep < 1:
+        raise SettingError(f"keep is {keep}; give at least 1")
+    engine = find_engine(workers)
+    tell = say or (lambda line: None)
+    place = Path(folder).absolute()
+    layer_list = looked_at(known, layers)
+    channels = {layer.name: layer.channels for layer in layer_list}
+    told = fingerprint(known, channels, keep, half=half)
+    source = find_source(photos)
+    _prepare(place)
+    with only_build(place):
+        entries = _manifest(place, source, told, restart=restart, say=tell)
+        job = Job(known, source, entries, channels, keep, place, digest_of(told), half)
+        about: dict[str, Any] = {
+            "fingerprint": told,
+            "source": source.name,
+            "fields": {layer.name: to_numbers(layer.axes) for layer in layer_list},
+        }
+        bounds = ranges(len(entries))
+        missing = _missing(job, bounds, tell)
+        if not missing and _is_finished(place, job.fingerprint):
+            return open_atlas(place)
+        _unfinish(place)
+        tables.write_json(place / "about.json", about)
+        _look(engine, job, bounds, missing, callback)
+        _put_together(job, bounds, about, {layer.name: layer.axes for layer in layer_list})
+    return open_atlas(place)
+
+
+def _prepare(place: Path) -> None:
+    """Raises ViztoolError if the folder cannot keep parts safely."""
+    try:
+        (place / "parts").mkdir(parents=True, exist_ok=True)
+        probe = place / ".probe"
+        for _ in range(2):  # the second time over the first
+            with atomic_write(probe) as file:
+                file.write(b"viztool")
+                file.flush()
+                os.fsync(file.fileno())
+        probe.unlink()
+        for left in (*place.glob(".viztool-*.tmp"), *(place / "parts").glob(".viztool-*.tmp")):
+            left.unlink(missing_ok=True)  # of a build that was killed while it wrote
+    except (OSError, ViztoolError) as error:
+        raise ViztoolError(f"an atlas cannot be kept in {place}: {error}") from error
+
+
+def _manifest(
+    place: Path, source: Source, told: dict[str, Any], *, restart: bool, say: Callable[[str], None]
+) -> list[Entry]:
+    """The photos in the order in which they are numbered: by id. The first build settles which they are."""
+    file = place / "manifest.parquet"
+    found = sorted(source.entries(), key=lambda entry: entry.id)
+    if not found:
+        raise ViztoolError(f"{source.name} holds no photo")
+    if restart:
+        _throw_away(place)
+    if file.exists():
+        before = tables.read_json(place / "about.json")
+        changed = [] if before is None else differences(before["fingerprint"], told)
+        if before is not None and changed:
+            raise ViztoolError(
+                f"{place} holds another atlas ({'; '.join(changed)}); build elsewhere, or throw it away with restart"
+            )
+        return _as_before(file, found, say)
+    for one, after in pairwise(found):
+        if one.id == after.id:
+            raise ViztoolError(f"two photos of {source.name} are called {one.id}")
+    tables.write_table(
+        place,
+        file.name,
+        pa.table(
+            {
+                "id": pa.array([entry.id for entry in found]),
+                "label": pa.array([entry.label for entry in found], pa.string()),
+            }
+        ),
+    )
+    return found
+
+
+def _as_before(file: Path, found: Sequence[Entry], say: Callable[[str], None]) -> list[Entry]:
+    """The entries of the manifest, where the source has them now."""
+    table = pq.read_table(file)
+    now = {entry.id: entry for entry in found}
+    entries = []
+    gone = 0
+    for name, label in zip(table["id"].to_pylist(), table["label"].to_pylist(), strict=True):
+        entry = now.pop(name, None)
+        gone += entry is None
+        entries.append(Entry(name, MISSING, label=label) if entry is None else replace(entry, label=label))
+    if gone:
+        say(f"{gone} photos of the manifest are gone")
+    if now:
+        say(f"{len(now)} photos are new since this atlas was begun and are left out; --restart takes them in")
+    return entries
+
+
+def _missing(job: Job, bounds: Sequence[Bounds], say: Callable[[str], None]) -> list[Bounds]:
+    """The ranges without a part that is whole and of the photos as they are."""
+    wanted = []
+    for one in bounds:
+        file = job.part_file(one)
+        if not file.exists():
+            wanted.append(one)
+            continue
+        if not is_whole(file, job.fingerprint, one):
+            say(f"the part of photos {one[0]} to {one[1] - 1} is damaged, and is done again")
+            wanted.append(one)
+            continue
+        before = stamps(file)
+        changed = [job.entries[number].id for number in range(*one) if job.entries[number].stamp != before.get(number)]
+        if changed:
+            others = f" and {len(changed) - 1} others" if len(changed) > 1 else ""
+            say(f"{changed[0]}{others} changed since the last run")
+            wanted.append(one)
+    return wanted
+
+
+def _look(
+    engine: Any,
+    job: Job,
+    bounds: Sequence[Bounds],
+    missing: Sequence[Bounds],
+    callback: Callable[[Progress], None] | None,
+) -> None:
+    count = len(job.entries)
+    found = count - sum(stop - start for start, stop in missing)
+    done = found
+    if callback is not None:
+        callback(Progress(done, count, found))
+    for start, stop in engine.run(job, missing):
+        done += stop - start
+        if callback is not None:
+            callback(Progress(done, count, found))
+
+
+def _put_together(job: Job, bounds: Sequence[Bounds], about: dict[str, Any], fields: dict[str, Any]) -> None:
+    seen = {}
+
+    def parts() -> Iterator[Part]:
+        for one in bounds:
+            part = read_part(job.part_file(one))
+            if part is None:
+                raise ViztoolError(f"{job.part_file(one)} was damaged meanwhile; run the same again")
+            for photo in part.seen:
+                seen[photo.photo] = photo
+            yield part
+
+    totals = total(parts(), dict(job.layers), job.keep)
+    labels = [entry.label for entry in job.entries]
+    made = {
+        tables.PHOTOS: tables.photo_table([entry.id for entry in job.entries], labels, seen),
+        tables.UNITS: tables.unit_table(totals),
+        tables.PLACES: tables.place_table(totals, fields, seen),
+        tables.HISTOGRAMS: tables.histogram_table(totals),
+        tables.ALIKES: tables.alike_table(totals),
+    }
+    if any(label is not None for label in labels):
+        made[tables.SHARES] = tables.share_table(label_shares(parts(), labels, totals))
+    digests = {name: tables.write_table(job.folder, name, table) for name, table in made.items()}
+    tables.write_json(
+        job.folder / "atlas.json", {**about, "photos": len(job.entries), "of": job.fingerprint, "tables": digests}
+    )
+
+
+def _is_finished(place: Path, fingerprint: str) -> bool:
+    told = tables.read_json(place / "atlas.json")
+    return told is not None and told["of"] == fingerprint and all((place / name).exists() for name in told["tables"])
+
+
+def _unfinish(place: Path) -> None:
+    """What will be made anew goes, so that nobody takes it for this one's."""
+    (place / "atlas.json").unlink(missing_ok=True)
+
+
+def _throw_away(place: Path) -> None:
+    shutil.rmtree(place / "parts", ignore_errors=True)
+    (place / "parts").mkdir(exist_ok=True)
+    for name in ("manifest.parquet", "about.json", "atlas.json"):
+        (place / name).unlink(missing_ok=True)

@@ -1,0 +1,133 @@
+"""Of one layer: what is kept of each photo's maps while a range goes by."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+
+import numpy as np
+import numpy.typing as npt
+
+from viztool.atlas import bins
+from viztool.atlas.part import LayerPart
+from viztool.atlas.ranks import Ranks, merge
+
+Map = npt.NDArray[np.float32]
+
+_BUFFER = 2**25
+"""Positions of a layer whose bins are noted before they are counted: counting has a cost for each channel."""
+
+
+@dataclass(frozen=True)
+class Look:
+    """What is needed of one layer's maps of n photos; C channels. All but `codes`: (n, C).
+
+    codes: the bins of all positions, (n, C, h·w).
+    """
+
+    highest: Map
+    highest_at: npt.NDArray[np.int64]
+    lowest: Map
+    lowest_at: npt.NDArray[np.int64]
+    mean: Map
+    codes: npt.NDArray[np.uint16]
+    width: int
+
+    def first(self, count: int) -> Look:
+        """That of the first photos alone."""
+        own = {field.name: getattr(self, field.name) for field in fields(self)}
+        return Look(**{name: value if name == "width" else value[:count] for name, value in own.items()})
+
+    @property
+    def finite(self) -> npt.NDArray[np.bool_]:
+        """(n,): whether all of a photo's values are. A sum is, if all of its terms are."""
+        return np.asarray((np.isfinite(self.mean) & np.isfinite(self.highest) & np.isfinite(self.lowest)).all(1))
+
+
+def look(maps: Map) -> Look:
+    """maps: (n, C, h, w). Of equal values the first place counts, by row, then by column."""
+    flat = np.ascontiguousarray(maps, dtype=np.float32).reshape(*maps.shape[:2], -1)
+    highest_at, lowest_at = flat.argmax(2), flat.argmin(2)
+    return Look(
+        highest=np.take_along_axis(flat, highest_at[..., None], 2)[..., 0],
+        highest_at=highest_at,
+        lowest=np.take_along_axis(flat, lowest_at[..., None], 2)[..., 0],
+        lowest_at=lowest_at,
+        mean=flat.mean(2),
+        codes=bins.codes(flat),
+        width=maps.shape[3],
+    )
+
+
+@dataclass
+class Tally:
+    """The layer's part of a range."""
+
+    channels: int
+    keep: int
+    _top: list[Ranks] = field(default_factory=list)
+    _least: list[Ranks] = field(default_factory=list)
+    _maxima: list[Map] = field(default_factory=list)
+    _means: list[Map] = field(default_factory=list)
+    _codes: list[npt.NDArray[np.uint16]] = field(default_factory=list)
+    _noted: int = 0
+    _counts: list[npt.NDArray[np.int64] | None] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._counts = [None] * self.channels
+
+    def add(self, seen: Look, photos: npt.NDArray[np.int32], wanted: npt.NDArray[np.bool_]) -> None:
+        """photos: the number of each, rising. wanted: those that count."""
+        for ranks, values, at, largest in (
+            (self._top, seen.highest, seen.highest_at, True),
+            (self._least, seen.lowest, seen.lowest_at, False),
+        ):
+            ranks.append(_ranks(values[wanted], at[wanted], photos[wanted], seen.width))
+            ranks[:] = [merge(ranks, self.keep, largest=largest)]
+        self._maxima.append(seen.highest[wanted])
+        self._means.append(seen.mean[wanted])
+        self._codes.append(seen.codes[wanted])
+        self._noted += self._codes[-1].size
+        if self._noted >= _BUFFER:
+            self._count()
+
+    def part(self) -> LayerPart:
+        """What was found in all photos that were added."""
+        self._count()
+        found = [_sparse(counts) for counts in self._counts]
+        rows = np.cumsum([0, *(len(places) for places, _ in found)], dtype=np.int64)
+        empty = np.zeros((0, self.channels), np.float32)
+        none = _ranks(empty, empty.astype(np.int64), np.zeros(0, np.int32), 1)
+        return LayerPart(
+            top=self._top[0] if self._top else none,
+            least=self._least[0] if self._least else none,
+            maxima=np.concatenate([empty, *self._maxima]),
+            means=np.concatenate([empty, *self._means]),
+            rows=rows,
+            bins=np.concatenate([np.zeros(0, np.uint16), *(places for places, _ in found)]),
+            counts=np.concatenate([np.zeros(0, np.uint32), *(counts for _, counts in found)]),
+        )
+
+    def _count(self) -> None:
+        for channel in range(self.channels if self._codes else 0):
+            codes = np.concatenate([part[:, channel].reshape(-1) for part in self._codes])
+            counts, before = bins.count(codes), self._counts[channel]
+            self._counts[channel] = counts if before is None else before + counts
+        self._codes, self._noted = [], 0
+
+
+def _ranks(values: Map, at: npt.NDArray[np.int64], photos: npt.NDArray[np.int32], width: int) -> Ranks:
+    """One place in each photo, not yet in order. values, at: (n, C)."""
+    row, column = np.divmod(at.T.astype(np.int32), np.int32(width))
+    return Ranks(
+        value=np.ascontiguousarray(values.T),
+        photo=np.repeat(photos[None], values.shape[1], 0),
+        row=np.ascontiguousarray(row),
+        column=np.ascontiguousarray(column),
+    )
+
+
+def _sparse(counts: npt.NDArray[np.int64] | None) -> tuple[npt.NDArray[np.uint16], npt.NDArray[np.uint32]]:
+    if counts is None:
+        return np.zeros(0, np.uint16), np.zeros(0, np.uint32)
+    places = np.flatnonzero(counts)
+    return places.astype(np.uint16), counts[places].astype(np.uint32)

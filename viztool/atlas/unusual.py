@@ -1,0 +1,79 @@
+"""What is unusual in a photo: the units that answer to it as to few others of a data set."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import nn
+
+from viztool.atlas import bins
+from viztool.atlas.atlas import Atlas
+from viztool.atlas.fingerprint import weights_digest
+from viztool.atlas.tally import look
+from viztool.errors import ModelError, ViztoolError
+from viztool.hooks.capture import capture
+from viztool.hooks.evaluating import evaluating
+from viztool.hooks.naming import unwrap
+from viztool.models.model import Model, wrap_model
+from viztool.render.colormaps import Picture
+
+
+@dataclass(frozen=True)
+class Unusual:
+    """A unit on a photo. value: its spatial maximum there, at `place`. share: of the atlas's photos that exceed it.
+
+    deviations: how many standard deviations the value is above the mean of all photos' maxima.
+    """
+
+    layer: str
+    channel: int
+    value: float
+    share: float
+    place: tuple[int, int]
+    deviations: float
+
+    @property
+    def row(self) -> tuple[str, int, float, float]:
+        return self.layer, self.channel, self.value, self.share
+
+
+def unusual(atlas: Atlas, model: Model | nn.Module, photo: Picture, count: int) -> list[Unusual]:
+    """As `Atlas.unusual`, with more of each."""
+    known = model if isinstance(model, Model) else wrap_model(model)
+    net = unwrap(known.net)
+    if weights_digest(net) != atlas.about["fingerprint"]["weights"]:
+        raise ViztoolError(f"{known.name} has other weights than the network that {atlas.folder} is of")
+    x = known.preprocess(photo).to(known.dtype)
+    with torch.inference_mode(False), torch.no_grad(), evaluating(net):
+        with capture(net, list(atlas.layers), stop=True, maps=True) as acts:
+            net(x)
+        seen = {name: look(acts[name].detach().float().cpu().numpy()) for name in atlas.layers}
+    found = []
+    for name, each in seen.items():
+        if not each.finite.all():
+            raise ModelError(f"the activations of {name} are not finite (NaN or infinity) on this photo")
+        layer = atlas[name]
+        counts = layer.counts("maximum")
+        above = np.cumsum(counts[:, ::-1], 1)[:, ::-1]
+        above = np.concatenate([above[:, 1:], np.zeros((len(above), 1), np.int64)], 1)
+        codes = bins.codes(np.ascontiguousarray(each.highest))[0]
+        shares = above[np.arange(len(layer)), codes] / max(1, atlas.photos)
+        sd = layer.unit_numbers["maximum_sd"]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            deviations = np.where(sd > 0, (each.highest[0] - layer.unit_numbers["maximum_mean"]) / sd, 0.0)
+        for channel in range(len(layer)):
+            row, column = divmod(int(each.highest_at[0, channel]), each.width)
+            found.append(
+                Unusual(
+                    name,
+                    channel,
+                    float(each.highest[0, channel]),
+                    float(shares[channel]),
+                    (row, column),
+                    float(deviations[channel]),
+                )
+            )
+    found.sort(key=lambda one: (one.share, -one.deviations))
+    return found[:count]
