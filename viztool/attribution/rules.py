@@ -47,13 +47,15 @@ class Rules(TorchFunctionMode):
     """Inside, the functions of torch that have a rule follow it: as a module, functional, method or operator.
 
     rules: by the name of the function, without underscores. Nothing of the network is changed, and only the
-    thread that opened the block is seen. hidden: names of the functions without a rule that worked in place on a
-    part of a tensor, of which the graph does not tell.
+    thread that opened the block is seen. given: from the name of a function and its arguments (positional, keyword)
+    to those that it is to get in their place. hidden: names of the functions without a rule that worked in place on
+    a part of a tensor, of which the graph does not tell.
     """
 
-    def __init__(self, rules: Mapping[str, Rule]) -> None:
+    def __init__(self, rules: Mapping[str, Rule], given: Callable[[str, Any], Any] | None = None) -> None:
         super().__init__()
         self._rules = rules
+        self._given = given
         self.hidden: set[str] = set()
 
     def __torch_function__(
@@ -61,6 +63,15 @@ class Rules(TorchFunctionMode):
     ) -> Any:
         name = getattr(func, "__name__", "").strip("_")
         name = _SAME.get(name, name)
+        if self._given is not None:
+            own = args[0] if args else None
+            args, kwargs = self._given(name, (args, kwargs))
+            result = self._result(name, func, args, kwargs)
+            # Worked in place on what stood for its first argument.
+            return own.copy_(result) if own is not None and own is not args[0] and result is args[0] else result
+        return self._result(name, func, args, kwargs)
+
+    def _result(self, name: str, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any] | None) -> Any:
         rule = self._rules.get(name)
         if not args or not isinstance(args[0], Tensor):
             return func(*args, **(kwargs or {}))

@@ -13,6 +13,7 @@ from viztool.attribution.graph import require_rules
 from viztool.attribution.passes import under, whole
 from viztool.attribution.registry import method
 from viztool.attribution.rules import Call, Rule, RuleFunction, Rules, local, ratio
+from viztool.attribution.squashing import softmax
 from viztool.errors import ModelError
 from viztool.heatmaps.balance import balance
 from viztool.targets.question import Question
@@ -32,7 +33,8 @@ def deeplift(question: Question, baseline: Tensor) -> Tensor:
     """(x − b) · m, m the gradient with Δf / Δz in place of the derivative of each nonlinear function f(z).
 
     Δ is the difference between the input and the baseline. Of a max pool, the difference goes to the winner; of
-    a product of two, Δ(uv) = Δu (v + v₀)/2 + Δv (u + u₀)/2. The sum is f(x) − f(b), and how near it came stands in
+    a product of two, Δ(uv) = Δu (v + v₀)/2 + Δv (u + u₀)/2; of a softmax, the mean of its derivative on the way
+    from the baseline stands for it. The sum is f(x) − f(b), and how near it came stands in
     `.details["completeness"]`.
     """
     rescale = _Rescale()
@@ -59,7 +61,9 @@ class _Rescale:
 
     def table(self) -> dict[str, Rule]:
         pools: dict[str, Rule] = dict.fromkeys(("max_pool2d", "adaptive_max_pool2d"), self._pool)
-        return dict.fromkeys(_ELEMENTWISE.split(), self._elementwise) | pools | {"mul": self._product}
+        softmaxes: dict[str, Rule] = dict.fromkeys(("softmax", "log_softmax"), self._softmax)
+        elementwise: dict[str, Rule] = dict.fromkeys(_ELEMENTWISE.split(), self._elementwise)
+        return elementwise | pools | softmaxes | {"mul": self._product}
 
     def _note(self, call: Call) -> Any:
         self._noted.append((call.name, [one.clone() if isinstance(one, Tensor) else one for one in call.args]))
@@ -93,6 +97,9 @@ class _Rescale:
         stand_in = u * ((v + before[1]) / 2).detach() + v * ((u + before[0]) / 2).detach()
         # Multiplied in place, it must not take along the tensor that is overwritten.
         return local(stand_in, call.value())
+
+    def _softmax(self, call: Call) -> Tensor:
+        return softmax(call, self._baseline(call)[0], lambda relevance: None)
 
     def _pool(self, call: Call) -> Any:
         before = self._baseline(call)[0]

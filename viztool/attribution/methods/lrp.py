@@ -15,6 +15,7 @@ from viztool.attribution.graph import require_rules
 from viztool.attribution.passes import under, whole
 from viztool.attribution.registry import method
 from viztool.attribution.rules import Call, Rule, RuleFunction, Rules, local, ratio
+from viztool.attribution.squashing import gates_held, sigmoid, softmax
 from viztool.errors import ModelError, ViztoolError
 from viztool.heatmaps.balance import balance
 from viztool.targets.question import Question
@@ -25,7 +26,6 @@ _POOLS = frozenset({"MaxPool2DWithIndices", "MaxPool3DWithIndices", "MkldnnMaxPo
 _ACTIVATIONS = (
     "relu relu6 hardtanh threshold clamp clamp_min leaky_relu prelu elu celu selu silu hardswish gelu mish tanh"
 )
-_GATES = "sigmoid hardsigmoid softmax"
 _CONVOLUTIONS = "conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d"
 
 
@@ -34,8 +34,9 @@ def lrp_epsilon(question: Question, *, epsilon: float = 1e-6) -> Tensor:
     """R_i = Σ_j x_i w_ij / (z_j + ε sign z_j) R_j in every layer with weights, z_j = Σ_i x_i w_ij + b_j.
 
     A batch norm is folded into the layer before it. Sums and mean pools share in proportion (the rule with
-    ε = 0); of a max pool the winner takes all; activation functions pass relevance on; gates (sigmoid,
-    softmax) are held fixed, and the signal takes all (Arras et al. 2017). Biases take their part and keep it:
+    ε = 0); of a max pool the winner takes all; activation functions pass relevance on; gates (what a sigmoid or a
+    softmax gives, where it multiplies a signal) are held fixed, and the signal takes all (Arras et al. 2017).
+    Elsewhere they pass on all but what they give for 0. Biases take their part and keep it:
     `.details["conservation"]` says how much of the score arrived. On a ReLU network with ε → 0 it is
     gradient × input (Ancona et al. 2018).
     """
@@ -54,11 +55,15 @@ def lrp_zplus(question: Question, *, epsilon: float = 1e-6) -> Tensor:
 
 
 def _propagated(question: Question, rules: _Lrp, name: str) -> Tensor:
-    table = Rules(rules.table())
+    table = Rules(rules.table(), gates_held)
     passed = under(table, question)
     require_rules(passed.ends.values(), name, table.hidden, _POOLS)
     relevance = passed.leaf.detach() * passed.multipliers()
-    question.details["conservation"] = balance(relevance, *whole(question.score, passed.begins_with(), "f(x)"))
+    begun, of = whole(question.score, passed.begins_with(), "f(x)")
+    if rules.kept:
+        begun = begun - torch.stack([part.reshape(len(question), -1).sum(1) for part in rules.kept]).sum(0)
+        of += ", without what sigmoids and softmaxes give for 0"
+    question.details["conservation"] = balance(relevance, begun, of)
     return relevance
 
 
@@ -72,13 +77,26 @@ class _Lrp:
         self._positive = positive
         # What a layer was given and put out, in case that a batch norm follows.
         self._layers: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
+        self.kept: list[Tensor] = []
+        """Relevance of what sigmoids and softmaxes give for 0, in the forms of what they put out."""
 
     def table(self) -> dict[str, Rule]:
         rules: dict[str, Rule] = dict.fromkeys(_ACTIVATIONS.split(), _passed_on)
-        rules |= dict.fromkeys(_GATES.split(), _held_fixed)
+        rules |= dict.fromkeys(("sigmoid", "hardsigmoid"), self._sigmoid)
+        rules |= dict.fromkeys(("softmax", "log_softmax"), self._softmax)
         rules |= dict.fromkeys(_CONVOLUTIONS.split(), self._convolution)
         rules |= {"linear": self._linear, "batch_norm": self._batch_norm}
         return rules | ({"add": _positive_parts_of_sum} if self._positive else {})
+
+    def _sigmoid(self, call: Call) -> Tensor:
+        return sigmoid(call, self._keep)
+
+    def _softmax(self, call: Call) -> Tensor:
+        return softmax(call, torch.zeros_like(call.x), self._keep)
+
+    def _keep(self, relevance: Tensor) -> None:
+        if bool(relevance.any()):  # none goes to a tensor that was overwritten
+            self.kept.append(relevance.float())
 
     def _linear(self, call: Call) -> Tensor:
         return self._stabilised(call.function(*call.args, **call.kwargs), None)
@@ -179,10 +197,6 @@ def _passed_on(call: Call) -> Any:
         return NotImplemented
     value = call.value()
     return local(call.x, value, ratio(value, call.x.detach()))
-
-
-def _held_fixed(call: Call) -> Any:
-    return call.value()
 
 
 def _positive_parts_of_sum(call: Call) -> Any:
