@@ -160,7 +160,7 @@ class TestKernels:
         assert redirected["activation"] > plain["activation"] == 0
 
     def test_interrupted_bands_go_on(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        command = import_module("viztool.cli.kernels")
+        command = import_module("viztool.cli.ascents")
         arguments = [*ARGUMENTS, "-l", "first", "-c", "0,1", "-o", "a.png"]
 
         def pressed(progress: Progress) -> None:
@@ -206,7 +206,7 @@ class TestKernels:
     def test_ctrl_c_keeps_what_is_finished(
         self, folder: Path, monkeypatch: pytest.MonkeyPatch, at: int, written: bool
     ) -> None:
-        command = import_module("viztool.cli.kernels")  # the attribute of that name is the command itself
+        command = import_module("viztool.cli.ascents")
 
         def pressed(progress: Progress) -> None:
             if progress.indices.start == at and progress.step == 2:
@@ -231,14 +231,18 @@ class TestKernels:
     def test_parts_of_another_run_are_not_taken(self, folder: Path) -> None:
         model = shared()
         optima = maximize(model, channel("second", 0), steps=1, size=8)
-        FolderStore(folder / "parts", model, {"steps": 1}).save(0, optima)
-        found = FolderStore(folder / "parts", model, {"steps": 1}).load(0)
+
+        def opened(steps: int) -> FolderStore:
+            store = FolderStore(folder / "parts")
+            store.open({"steps": steps, "size": (8, 8)})
+            return store
+
+        opened(1).save(0, optima)
+        found = opened(1).load(0)
         assert found is not None
         assert torch.equal(found.images, optima.images)
         assert (found.steps, found.status) == (optima.steps, optima.status)
-        with torch.no_grad():
-            model.net.first.weight[0, 0, 0, 0] += 1
-        assert FolderStore(folder / "parts", model, {"steps": 1}).load(0) is None
+        assert opened(2).load(0) is None
         assert not (folder / "parts").exists()
 
     @pytest.mark.parametrize(

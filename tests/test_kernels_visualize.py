@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,11 +14,13 @@ import timm
 import torch
 from kernel_nets import shared
 from PIL import Image
+from torch import nn
 
 import viztool
 from viztool.errors import LayerError, ModelError, TargetError, ViztoolError
-from viztool.kernels import KernelSheet, visualize_kernels
+from viztool.kernels import Beside, KernelSheet, Recipe, Run, visualize_kernels
 from viztool.kernels.ascent import Optima, Progress
+from viztool.kernels.examine import measures, natural
 from viztool.kernels.photos import selectivity
 from viztool.kernels.units import noise_means
 from viztool.models.model import Model, wrap_model
@@ -40,6 +45,12 @@ def look(
 class MemoryStore:
     def __init__(self) -> None:
         self.parts: dict[int, Optima] = {}
+        self.identity: Mapping[str, object] = {}
+
+    def open(self, identity: Mapping[str, object]) -> None:
+        if identity != self.identity:
+            self.parts.clear()
+        self.identity = identity
 
     def load(self, part: int) -> Optima | None:
         return self.parts.get(part)
@@ -64,7 +75,7 @@ class TestNumbers:
             assert kernel.optimum.numbers["activation"] > kernel.negative.numbers["activation"]
 
     def test_beside_photos(self) -> None:
-        sheet = look(photos=PHOTOS, keep=2, spread=True)
+        sheet = look(photos=Beside(PHOTOS, keep=2, spread=True))
         for kernel in sheet.kernels:
             assert {kind: len(found) for kind, found in kernel.excerpts.items()} == {"top": 2, "least": 2, "random": 2}
             natural = kernel.natural
@@ -133,7 +144,7 @@ class TestWhich:
             ({"layer": None}, LayerError, r"^name either a layer, or targets \(classes\)$"),
             ({"layer": None, "targets": ["cow"]}, TargetError, r"^no class is called 'cow'"),
             (
-                {"parameterization": "fft"},
+                {"recipe": Recipe("fft")},
                 ViztoolError,
                 r"^no parameterization is called 'fft'; there are pixels, ",
             ),
@@ -157,17 +168,108 @@ class TestResuming:
         def note(progress: Progress) -> None:
             seen.append((progress.indices, progress.total))
 
-        partial = look(channels=channels, store=store, callback=stop)
+        partial = look(channels=channels, run=Run(store, stop))
         assert [kernel.optimum.status for kernel in partial.kernels] == [""] * 4 + ["interrupted"] * 2
         assert list(store.parts) == [0]
-        resumed = look(channels=channels, store=store, callback=note)
+        resumed = look(channels=channels, run=Run(store, note))
         assert set(seen) == {(range(8, 12), 12)}
         np.testing.assert_array_equal(resumed.arrays["optimum"], whole.arrays["optimum"])
         np.testing.assert_array_equal(resumed.arrays["negative"], whole.arrays["negative"])
         assert resumed.numbers == whole.numbers
 
+    @pytest.mark.parametrize("change", ["photos", "mean", "weight", "buffer", "no change"])
+    def test_a_run_is_known_by_what_its_options_come_to(self, change: str) -> None:
+        """Half a run, something else is not as it was, the rest of the run: as if all of it were of then."""
+        model, photos = named(), PHOTOS[:2]
+        store, begun = MemoryStore(), []
+        which = {"channels": None, "negative": False, "recipe": Recipe("maco"), "size": 16}
+
+        def stop(progress: Progress) -> None:
+            if progress.indices.start == 4:
+                raise KeyboardInterrupt
+
+        look(model, photos=photos, run=Run(store, stop), **which)
+        assert list(store.parts) == [0]
+        if change == "photos":
+            photos = PHOTOS
+        elif change == "mean":
+            model = wrap_model(model.net, size=24, mean=0.3, std=1.0, classes=model.classes)
+        elif change == "weight":
+            with torch.no_grad():
+                model.net.first.weight[0, 0, 0, 0] += 1
+        elif change == "buffer":
+            model.net.norm.running_mean += 0.5
+        store.save = lambda part, optima: begun.append(part)  # type: ignore[method-assign]
+        resumed = look(model, photos=photos, run=Run(store), **which)
+        assert begun == ([1] if change == "no change" else [0, 1])
+        whole = look(model, photos=photos, **which)
+        assert resumed.numbers == whole.numbers
+        np.testing.assert_array_equal(resumed.arrays["optimum"], whole.arrays["optimum"])
+
+    def test_and_by_its_layers_and_all_their_tensors(self) -> None:
+        def identity(net: nn.Module, **options: object) -> object:
+            store = MemoryStore()
+            look(wrap_model(net, size=24, mean=0.5, std=1.0), run=Run(store), **{"steps": 1, **options})
+            return store.identity
+
+        net = shared().net
+        same = identity(net)
+        assert identity(copy.deepcopy(net)) == same
+        assert json.loads(json.dumps(same)) == same
+        other = copy.deepcopy(net)
+        other.second.stride = (1, 1)
+        unsaved = copy.deepcopy(net)
+        unsaved.register_buffer("offset", torch.ones(1), persistent=False)
+        later = copy.deepcopy(unsaved)
+        later.offset += 1
+        found = [same, *(identity(each) for each in (other, unsaved, later))]
+        ways: list[dict[str, object]] = [{"steps": 2}, {"seed": 1}, {"size": 16}, {"channels": (4, 1)}]
+        ways += [{"negative": False}, {"layer": "first"}, {"recipe": Recipe("pixels")}, {"recipe": Recipe(redirect=0)}]
+        ways += [{"recipe": Recipe(without=("turns",))}]
+        found += [identity(net, **way) for way in ways]
+        assert all(one != two for at, one in enumerate(found) for two in found[:at])
+
+
+class TestBesidePhotos:
+    def test_of_a_maximum_near_zero_nothing_is_a_multiple(self) -> None:
+        """Of photos' maxima that are above zero by a hair: how many times as much says nothing."""
+        torch.manual_seed(0)
+        net = nn.Sequential(nn.Conv2d(3, 6, 3)).eval()
+        model = wrap_model(net, size=24, mean=0.5, std=1.0)
+        with torch.no_grad():
+            means = net(torch.cat([model.preprocess(photo) for photo in PHOTOS])).mean((2, 3))
+            net[0].bias -= means.amax(0) - 0.1 * means.std(0)
+        sheet = look(model, "0", range(6), photos=PHOTOS, negative=False, steps=40)
+        for kernel in sheet.kernels:
+            assert 0 < kernel.natural["max"] < kernel.natural["sd"]
+            assert kernel.optimum.numbers["activation"] > 2 * kernel.natural["max"]
+            assert kernel.optimum.numbers["to photos' max"] is None
+            assert "photos' max" not in sheet._card(kernel).rows[0][1].lines[0]
+
+    def test_of_values_that_are_never_negative_the_maximum_is_a_measure(self) -> None:
+        for share in (0.01, 0.3, 0.9):
+            means = np.where(rng.random((50, 4)) < share, rng.random((50, 4)), 0).astype(np.float32)
+            means[0] += 0.01
+            activity = SimpleNamespace(means=means)
+            for unit in range(4):
+                assert measures(activity, unit)["max"] == natural(activity, unit)["max"]
+
 
 class TestPicture:
+    def test_a_relu_rests_at_zero_and_is_not_said_to_never_respond(self) -> None:
+        torch.manual_seed(0)
+        net = nn.Sequential(nn.Conv2d(3, 2, 3), nn.ReLU()).eval()
+        with torch.no_grad():
+            net[0].bias.fill_(-0.05)
+            net[0].weight[1] = 0
+        sheet = look(wrap_model(net, size=24, mean=0.5, std=1.0), "1", [0, 1], steps=20)
+        responds, dead = sheet.kernels
+        assert responds.optimum.status == ""
+        assert responds.optimum.numbers["activation"] > 0
+        assert responds.negative.status == "nothing lower found"
+        assert responds.negative.numbers["activation"] == 0
+        assert (dead.optimum.status, dead.negative.status) == ("never responds", "never responds")
+
     def test_what_shows_nothing_is_marked(self) -> None:
         model = named()
         with torch.no_grad():
@@ -191,7 +293,7 @@ class TestPicture:
         assert sheet.notes[-1].startswith("These are plain filters of the picture")
 
     def test_each_by_itself_with_alpha(self, tmp_path: Path) -> None:
-        sheet = look(parameterization="maco")
+        sheet = look(recipe=Recipe("maco"))
         paths = sheet.save_each(tmp_path, alpha=True)
         assert [path.name for path in paths] == ["second_0001.png", "second_0004.png"]
         with Image.open(paths[0]) as image:

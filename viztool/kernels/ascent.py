@@ -67,6 +67,7 @@ class Optima(Part):
 
 NOT_FINITE = "not finite"
 SILENT = "never responds"
+NO_LOWER = "nothing lower found"
 INTERRUPTED = "interrupted"
 
 

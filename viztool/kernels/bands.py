@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
 from typing import Any, Literal
@@ -12,9 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 from viztool.errors import ViztoolError
-from viztool.kernels.parameterizations import PARAMETERIZATIONS, Parameterization
+from viztool.kernels.parameterizations import PARAMETERIZATIONS
+from viztool.kernels.recipe import Recipe, kinds_of
 from viztool.kernels.result import HOW_TO_READ, Drawn, KernelPictures, KernelSheet, drawn_tile, short
-from viztool.kernels.visualize import ascent_settings, kinds_of
 from viztool.render.canvas import Canvas
 from viztool.render.kernel_sheet import Card, KernelPage, Picked, kernel_page
 from viztool.results import Result, made_by, versions
@@ -27,22 +27,22 @@ COMPARISONS = {
 """What sets a unit beside itself, and the title of such a sheet."""
 
 
-def variants(comparison: str, parameterization: str | Parameterization = "fourier") -> dict[str, dict[str, Any]]:
-    """The ways to draw a unit that a comparison sets side by side: their names, and keywords of `visualize_kernels`.
+def variants(comparison: str, recipe: Recipe) -> dict[str, Recipe]:
+    """The ways to draw a unit that a comparison sets side by side, by name; all else is as the recipe has it.
 
-    comparison: one of `COMPARISONS`. parameterization: where that is not what is compared.
+    comparison: one of `COMPARISONS`.
     """
     if comparison == "param":
-        return {name: {"parameterization": name} for name in PARAMETERIZATIONS}
+        return {name: replace(recipe, parameterization=name) for name in PARAMETERIZATIONS}
     if comparison == "redirect":
-        return {"plain gradients": {"redirect": 0}, "redirected": {}}
+        return {"plain gradients": replace(recipe, redirect=0), "redirected": recipe}
     if comparison != "transforms":
         raise ViztoolError(f"there is no comparison {comparison!r}; there are {', '.join(COMPARISONS)}")
-    kinds = kinds_of(ascent_settings(parameterization, None, 1, (64, 64))[1].transforms)
+    kinds = kinds_of(recipe.settings(1, (64, 64)).transforms)
     return {
-        f"all: {', '.join(kinds)}": {},
-        **{f"without {kind}": {"without": [kind]} for kind in kinds},
-        "none": {"without": kinds},
+        f"all: {', '.join(kinds)}": recipe,
+        **{f"without {kind}": replace(recipe, without=(kind,)) for kind in kinds},
+        "none": replace(recipe, without=tuple(kinds)),
     }
 
 

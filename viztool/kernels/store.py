@@ -2,32 +2,31 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from viztool.hooks.naming import unwrap
 from viztool.images import atomic_write
 from viztool.kernels.ascent import Optima
-from viztool.models.model import Model
 
 
 class FolderStore:
-    """Parts of a run in `folder`: those of another run, with other settings or weights, are thrown away.
+    """Parts of a run in `folder`; see `viztool.kernels.task.Store`."""
 
-    settings: what the pictures depend on, ready for JSON.
-    """
-
-    def __init__(self, folder: Path, model: Model, settings: dict[str, Any]) -> None:
+    def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._identity = {**settings, "model": model.name, "checksum": _checksum(model)}
+        self._identity: dict[str, Any] = {}
+
+    def open(self, identity: Mapping[str, Any]) -> None:
+        """Throw away what is there of a run of another identity, ready for JSON."""
+        self._identity = json.loads(json.dumps(identity))
         if not self._is_of_this_run():
-            shutil.rmtree(folder, ignore_errors=True)
+            shutil.rmtree(self.folder, ignore_errors=True)
 
     def load(self, part: int) -> Optima | None:
         """The optima of this part, or None if they are not there whole."""
@@ -58,10 +57,6 @@ class FolderStore:
                 status=np.array(optima.status),
             )
 
-    def discard(self) -> None:
-        """The run is whole: its parts are needed no more."""
-        shutil.rmtree(self.folder, ignore_errors=True)
-
     def _path(self, part: int) -> Path:
         return self.folder / f"{part:05d}.npz"
 
@@ -70,11 +65,4 @@ class FolderStore:
             found = json.loads((self.folder / "run.json").read_text())
         except (OSError, ValueError):
             return False
-        return bool(found == json.loads(json.dumps(self._identity)))
-
-
-def _checksum(model: Model) -> str:
-    digest = hashlib.sha256()
-    for tensor in unwrap(model.net).state_dict().values():
-        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()
+        return bool(found == self._identity)
