@@ -4,22 +4,47 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from viztool.errors import LayerError
+from viztool.hooks.keeper import versions_of
 from viztool.hooks.naming import named_layers, unwrap
 from viztool.hooks.select import Pattern, select
 from viztool.hooks.turns import changing, running, surely
 from viztool.hooks.watch import watch
-from viztool.tensors.tree import map_tensors, tensors_in
+from viztool.tensors.compare import alike
+from viztool.tensors.tree import UncopyableError, map_tensors, tensors_in
 
-Finished = list[tuple[nn.Module, Any]]
-"""Calls of layers that have ended, in order, with what they put out."""
+_TOLERANCE = 1e-4
+"""Of an output, as a share of its largest value: how far a replay may be from the forward that it repeats."""
+
+
+@dataclass(eq=False)
+class _Call:
+    """A call of a layer that has ended."""
+
+    module: nn.Module
+    output: Any
+    """A copy, or _RUN where there can be none."""
+    inside: list[_Call]
+    """The calls that ended in it, where it wrote or told."""
+    wrote: bool
+    """Whether it worked in place on a tensor that it was given: who has that by another name may rely on it."""
+    told: bool
+    """Whether it left something in a container that it was given, or in an attribute: somebody may read it there."""
+
+
+class _Run:
+    """In place of an output: the layer is to run."""
+
+
+_RUN = _Run()
 
 
 class Replay:
@@ -31,7 +56,9 @@ class Replay:
     One forward records what every layer that ends before this one puts out. A replay runs the network
     again with these layers giving back what is recorded, so that only what stands between them and what
     comes after is computed. Layers whose modules never finished before (the containers that the layer is in)
-    run as they are: any network replays, not only sequences.
+    run as they are: any network replays, not only sequences. The first replay, of the recorded activations, must
+    give the recorded output: where it does not, as layers say something to one another by other ways than their
+    outputs (a dict that they all write to, an attribute), those that do run too; and if that is not enough, all do.
 
     net: a network or a viztool `Model`, run without grad and in the mode that it is in; it is left as it
     was. inputs: its input, or a tuple of several, N images. layer: an exact name, a pattern for one layer, or a
@@ -62,7 +89,29 @@ class Replay:
         if not isinstance(recorder.output, Tensor):
             raise LayerError(f"layer {chosen[0]!r} puts out {type(recorder.output).__name__}, not one tensor")
         self.activations = recorder.output
-        self._before = recorder.before
+        self._answers = self._first_that_repeats(recorder)
+
+    def _first_that_repeats(self, recorder: _Recorder) -> list[tuple[nn.Module, Any]]:
+        """The answers, as few layers running as can be, with which a replay gives the recorded output."""
+        assert recorder.before is not None
+        # Where chance has a part, no replay repeats the forward; one in which all run is at least like it.
+        every: list[tuple[nn.Module, Any]] = [(self._target, _RUN)] * (recorder.calls - 1)
+        for carefully in (False, True):
+            self._answers = list(_answers(recorder.before, carefully))
+            if self._repeats():
+                return self._answers
+        return every
+
+    def _repeats(self) -> bool:
+        try:
+            with torch.no_grad():
+                found = list(tensors_in(self._run(self.activations, 1)))
+        except torch.OutOfMemoryError:
+            raise
+        except Exception:
+            return False
+        expected = list(tensors_in(self.output))
+        return len(found) == len(expected) and all(map(_alike, expected, found))
 
     def __call__(self, activations: Tensor) -> Any:
         """The network's output if the layer had put out these activations.
@@ -89,7 +138,7 @@ class Replay:
 
     def _run(self, activations: Tensor, times: int) -> Any:
         queues: dict[nn.Module, deque[Any]] = {}
-        for module, output in self._before:
+        for module, output in self._answers:
             queues.setdefault(module, deque()).append(output)
         queues.setdefault(self._target, deque()).append(activations)
 
@@ -110,26 +159,84 @@ class Replay:
         return recorded.repeat(times, *(1,) * (recorded.dim() - 1))
 
 
+def _alike(expected: Tensor, found: Tensor) -> bool:
+    if expected.is_floating_point() and expected.numel():
+        return alike(expected.nan_to_num(), found.nan_to_num(), _TOLERANCE)
+    return torch.equal(expected, found)
+
+
+def _answers(calls: list[_Call], carefully: bool, all_run: bool = False) -> Iterator[tuple[nn.Module, Any]]:
+    """What each call is to give back, in order. carefully: those that worked in place on what they were given run."""
+    for call in calls:
+        if all_run or call.told or call.output is _RUN or (carefully and call.wrote):
+            yield call.module, _RUN
+            yield from _answers(call.inside, carefully, all_run or call.told)
+        else:
+            yield call.module, call.output
+
+
 class _Recorder:
     """Knows, when the layer ends, which calls have ended before it and are not inside one another."""
 
     def __init__(self, target: nn.Module) -> None:
         self._target = target
-        self._open: list[Finished] = [[]]
-        self.before: Finished | None = None
+        self._open: list[tuple[list[_Call], _State | None]] = [([], None)]
+        self.before: list[_Call] | None = None
         self.output: Any = None
+        self.calls = 0
+        """Of the layer, so far."""
 
     def enter(self, name: str, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        self._open.append([])
+        self._open.append(([], _State(module, args, kwargs)))
 
     def exit(self, name: str, module: nn.Module, output: Any) -> None:
-        self._open.pop()  # what ended inside is part of this call
-        # A copy: the next layer may work in place.
-        kept = map_tensors(Tensor.clone, output)
+        inside, state = self._open.pop()
+        while state is None or state.module is not module:  # a layer that raised, in a network that went on without it
+            inside, state = self._open.pop()
+        try:
+            kept = map_tensors(Tensor.clone, output)  # the next layer may work in place
+        except UncopyableError:
+            kept = _RUN
         if module is self._target:
-            self.before = [call for frame in self._open for call in frame]
-            self.output = kept
-        self._open[-1].append((module, kept))
+            self.calls += 1
+            self.before = [call for frame, _ in self._open for call in frame]
+            self.output = output if kept is _RUN else kept
+        wrote, told = state.wrote(), state.told()
+        # What ended inside is part of this call.
+        parts = inside if wrote or told or kept is _RUN else []
+        self._open[-1][0].append(_Call(module, kept, parts, wrote, told))
+
+
+class _State:
+    """What a layer was given, and what it holds, when it began."""
+
+    def __init__(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        self.module = module
+        self._given = (*args, *kwargs.values())
+        self._versions = versions_of(tensors_in(self._given))
+        self._held = self._all_held()
+
+    def wrote(self) -> bool:
+        return versions_of(tensors_in(self._given)) != self._versions
+
+    def told(self) -> bool:
+        now = self._all_held()
+        return len(now) != len(self._held) or any(a is not b for a, b in zip(now, self._held, strict=True))
+
+    def _all_held(self) -> list[Any]:
+        """Every object in what the layer was given and in its own attributes, one by one."""
+        own = [value for name, value in vars(self.module).items() if name not in _OWN]
+        return [part for each in (*self._given, *own) for part in (each, *_parts(each))]
+
+
+_OWN = frozenset(vars(nn.Module()))
+"""The attributes that every module has."""
+
+
+def _parts(value: Any) -> Iterable[Any]:
+    if isinstance(value, dict):
+        return value.values()
+    return value if isinstance(value, list | set | deque) else ()
 
 
 @contextmanager
@@ -142,7 +249,9 @@ def _answering(net: nn.Module, queues: dict[nn.Module, deque[Any]], give: Callab
 
         def instead(*args: Any, **kwargs: Any) -> Any:
             if queue and threading.get_ident() == owner:
-                return give(queue.popleft())
+                answer = queue.popleft()
+                if answer is not _RUN:
+                    return give(answer)
             return forward(*args, **kwargs)
 
         return instead
