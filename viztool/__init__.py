@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from viztool.features import FeatureMaps, feature_maps
     from viztool.hooks import Activations, capture
     from viztool.images import read_image
-    from viztool.inspect.layer_table import layer_table
+    from viztool.inspect.measure import layer_table
     from viztool.inspect.table import LayerTable
     from viztool.kernels import visualize_kernels
     from viztool.models import Model, load_model, wrap_model
