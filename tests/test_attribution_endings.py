@@ -7,6 +7,7 @@ from torch.nn import functional as F
 
 import viztool
 from viztool.targets import inside
+from viztool.targets.question import Question
 
 LRP = ["lrp_epsilon", "lrp_zplus"]
 
@@ -91,20 +92,20 @@ class TestDenseOutputs:
         told = found.details["completeness"]
         assert max(told["relative"]) < 1e-3
         leaf = {key: value.detach().requires_grad_() for key, value in net(x).items()}
-        score = {"class": lambda o: viztool.models.outputs.class_scores(o)[:, 1]}.get(target, TARGETS[target])
+        score = Question(net, x, TARGETS[target]).target.score
         score(leaf).sum().backward()
         with torch.no_grad():
             origin = net(torch.zeros_like(x))
         parts = [(leaf[key].detach() - origin[key]) * leaf[key].grad for key in leaf if leaf[key].grad is not None]
         close(torch.tensor(told["whole"]), sum(part.flatten(1).sum(1) for part in parts), 1e-3)
-        linear = target == "inside"
+        linear = target != "own"
         assert told["of"] == "f(x) − f(baseline)" + ("" if linear else " to first order in the output")
 
     @pytest.mark.parametrize("method", ["guided_backprop", "deconvnet", "lrp_zplus"])
     def test_others_go_back_from_the_gradient_at_the_output(self, method, target):
         net, x = dense(), image()
         out = {key: value.detach().requires_grad_() for key, value in net(x).items()}
-        score = {"class": lambda o: viztool.models.outputs.class_scores(o)[:, 1]}.get(target, TARGETS[target])
+        score = Question(net, x, TARGETS[target]).target.score
         score(out).sum().backward()
         starts = {key: torch.zeros_like(value) if value.grad is None else value.grad for key, value in out.items()}
         # The same as a score that is linear in the output: nothing but the starts counts.
