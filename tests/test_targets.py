@@ -1,10 +1,14 @@
 """A target is the score that one asked for, and of nothing else."""
 
+import numpy as np
 import pytest
 import torch
+from timm.data.imagenet_info import ImageNetInfo
 from torch.nn import functional as F
 
+from viztool.cam import class_activation_map
 from viztool.errors import TargetError
+from viztool.models.classes import imagenet_classes, imagenet_index
 from viztool.models.reader import Reader
 from viztool.targets import box, inside, resolve, similarity
 
@@ -41,6 +45,52 @@ class TestClasses:
         assert resolve(1, output, NAMED, 2).score(output).tolist() == [2.0, 0.0]
 
 
+class TestWaysToSayIt:
+    @pytest.mark.parametrize(
+        "given",
+        [
+            np.int64(2),
+            np.array(2),
+            torch.tensor(2),
+            np.array([2, 2]),
+            torch.tensor([2, 2]),
+            (np.int32(2), torch.tensor(2)),
+        ],
+    )
+    def test_numbers_of_numpy_and_torch(self, given):
+        for read in (NAMED, UNNAMED):
+            assert resolve(given, LOGITS, read, 2).classes == (2, 2)
+
+    def test_wordnets_numbers_are_imagenets_classes(self):
+        output = torch.zeros(2, 1000)
+        read = Reader("softmax", imagenet_classes()).settle
+        assert resolve(["n02123045", "n02099712"], output, read, 2).names == ("tabby", "Labrador retriever")
+        with pytest.raises(TargetError, match=r"^no class is called 'n99999999'$"):
+            resolve("n99999999", output, read, 2)
+        # Another thousand classes have other numbers.
+        others = Reader("softmax", [f"kind {index}" for index in range(1000)]).settle
+        with pytest.raises(TargetError, match=r"^no class is called 'n02123045'$"):
+            resolve("n02123045", output, others, 2)
+
+    def test_every_wordnet_number_is_the_class_of_its_name(self):
+        names, info = imagenet_classes(), ImageNetInfo("imagenet-1k")
+        for index in range(0, 1000, 37):
+            number = info.index_to_label_name(index)
+            assert imagenet_index(number, names) == index
+            assert set(names[index].lower().split()) & set(
+                info.index_to_description(index).lower().replace(",", "").split()
+            )
+
+    def test_torch_and_numpy_numbers_reach_the_rooms(self):
+        net, x = (
+            torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten()),
+            torch.rand(1, 3, 8, 8),
+        )
+        expected = class_activation_map(net, x, target=2, layer="0")
+        for given in (np.int64(2), torch.tensor(2)):
+            assert torch.equal(class_activation_map(net, x, target=given, layer="0").raw, expected.raw)
+
+
 class TestErrors:
     @pytest.mark.parametrize(
         ("target", "message"),
@@ -48,6 +98,11 @@ class TestErrors:
             ("egyptian", "no class is called 'egyptian'; nearest: Egyptian cat"),
             ("zebra crossing", "no class is called 'zebra crossing'"),
             (4, "class 4 is not one of the network's 4 classes, 0 to 3"),
+            ("4", "class 4 is not one of the network's 4 classes, 0 to 3"),
+            ("-5", "class -5 is not one of the network's 4 classes, 0 to 3"),
+            (np.int64(9), "class 9 is not one of the network's 4 classes, 0 to 3"),
+            (1.5, "a target is a class index, a class name or a callable, not 1.5"),
+            ([None, 1], "a target is a class index, a class name or a callable, not None"),
             ([1], "1 targets for 2 images; give one for all, or one for each"),
         ],
     )

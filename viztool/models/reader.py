@@ -22,13 +22,13 @@ RANDOM = "random weights"
 _IMAGENET = 1000
 _ZOOS = ("torchvision.models.", "timm.models.")
 
-# What autograd calls the steps that leave values as they are, or in their range, behind the one that made them.
+# What autograd calls the steps that only carry on the values of the one before.
 _CARRIES = re.compile(
     r"(UnsafeView|View|Reshape|ReshapeAlias|Squeeze|Unsqueeze|Select|Slice|Permute|Transpose|T|Clone|ToCopy|Alias|"
-    r"Expand|Cat|Stack|Index|Mean|Upsample\w+)Backward\d+"
+    r"Expand|Cat|Stack|Index|IndexSelect|Gather|Flip|Mean|Upsample\w+)Backward\d+"
 )
-# What ends in one of these has no bounds, so that values between 0 and 1 are so by chance.
-_UNBOUNDED = re.compile(r"(Addmm|Mm|Bmm|Baddbmm|Mv|Addmv|Convolution\w*|Add|Sub|Mul|Div|LogSoftmax|\w*Norm)Backward\d+")
+# Those that end between 0 and 1, and what cannot be seen; behind any other, values are there by chance.
+_BOUNDED = re.compile(r"((Sigmoid|Hardsigmoid|Softmax|Clamp\w*|Hardtanh)Backward\d+)?")
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ class Reader:
         if kind in (None, "softmax") and _sum_to_one(values):
             kind, already = "softmax", True
         elif kind in ("sigmoid", "binary"):
-            already = _between(values) and not _UNBOUNDED.fullmatch(self.ending(take))
+            already = _between(values) and bool(_BOUNDED.fullmatch(self.ending(take)))
         elif kind is None and names is not None and count == len(names) > 1:
             kind, already = self._guessed(values, take)
         elif kind is None and self.zoo and tensor.ndim == 2 and count == _IMAGENET:
@@ -98,9 +98,9 @@ class Reader:
         if not _between(values):
             return "softmax", False
         ending = self.ending(take)
-        if _UNBOUNDED.fullmatch(ending):
+        if not _BOUNDED.fullmatch(ending):
             return "softmax", False
-        return ("sigmoid", True) if "Sigmoid" in ending or "sigmoid" in ending else ("scores", False)
+        return ("sigmoid", True) if "igmoid" in ending else ("scores", False)
 
 
 def is_zoo(net: nn.Module) -> bool:

@@ -108,6 +108,8 @@ def _of_tensor(model: Model | nn.Module, image: Tensor, source: str) -> Subject:
     """image: (C, H, W). Its colours are its first three channels, stretched to their own range: it is normalised."""
     shown = image.detach().float().nan_to_num()
     shown = shown[:3] if len(shown) >= 3 else shown[:1].expand(3, -1, -1)
+    if isinstance(model, Model) and model.input.channel_order == "bgr":
+        shown = shown.flip(0)
     low, high = shown.aminmax()
     view = ((shown - low) / (high - low).clamp_min(1e-12) * 255).round().byte().permute(1, 2, 0).cpu().numpy()
     return Subject(
