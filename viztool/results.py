@@ -7,6 +7,7 @@ import html
 import reprlib
 import zipfile
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import fields
 from os import PathLike
 from pathlib import Path
@@ -16,9 +17,20 @@ import numpy as np
 import numpy.typing as npt
 
 import viztool
-from viztool.images import atomic_write, png_bytes, write_image
+from viztool.images import atomic_write, mark_of, png_bytes, write_image
+from viztool.images.writing import SUFFIXES, check_suffix
 from viztool.render.canvas import Canvas, canvas_of
 from viztool.render.raster import raster
+from viztool.render.svg import svg
+
+
+def _pdf(drawing: Canvas, note: str) -> bytes:
+    from viztool.render.pdf import pdf  # late: matplotlib's figures take a fifth of a second to import
+
+    return pdf(drawing, note)
+
+
+_VECTORS: dict[str, Callable[[Canvas, str], bytes]] = {".svg": svg, ".pdf": _pdf}
 
 
 def versions() -> dict[str, str]:
@@ -65,9 +77,18 @@ class Result(ABC):
     def save(self, path: str | PathLike[str], *, force: bool = True) -> Path:
         """Write the picture, whole or not at all; the suffix says the format. Returns the path.
 
-        Raises ImageError if it cannot be written, or if force is False and the file exists.
+        In an .svg or a .pdf words are words, maps are in their own cells, and curves are curves. The file says how it
+        was made: see `viztool about`. force: False never replaces a file that viztool did not make.
+        Raises ImageError if it cannot be written, or may not be replaced.
         """
-        return write_image(path, self.picture(), force=force, is_sheet=True)
+        target = Path(path)
+        suffix = check_suffix(target, (*SUFFIXES, *_VECTORS))
+        mark = mark_of(self.numbers)
+        if suffix not in _VECTORS:
+            return write_image(target, self.picture(), force=force, is_sheet=True, mark=mark)
+        with atomic_write(target, force=force) as file:
+            file.write(_VECTORS[suffix](self.drawing(), mark.text))
+        return target
 
     def save_npz(self, path: str | PathLike[str], *, force: bool = True) -> Path:
         """Write `arrays` into one compressed .npz, whole or not at all; as in `save`."""
@@ -77,6 +98,7 @@ class Result(ABC):
             atomic_write(target, force=force) as file,
             zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive,
         ):
+            archive.comment = mark_of(self.numbers).text.encode()
             for name, array in self.arrays.items():
                 with archive.open(f"{name}.npy", "w", force_zip64=True) as entry:
                     np.lib.format.write_array(entry, array, allow_pickle=False)

@@ -22,6 +22,8 @@ Size: TypeAlias = tuple[int, int]
 Points: TypeAlias = npt.NDArray[np.floating[Any]]
 """(n, 2): x and y from the middle of the first pixel."""
 
+_DENSEST = 3  # picture pixels in a pixel of the sheet: 288 to an inch, as much as print shows
+
 
 @dataclass(frozen=True)
 class Text:
@@ -171,6 +173,22 @@ class Canvas:
     def place(self, canvas: Canvas, x: int, y: int) -> None:
         """Put another canvas on this one, in place of what is there."""
         self.drawn.append(Placed(x, y, canvas))
+
+
+def embedded(image: Image) -> Picture:
+    """What a file of vectors holds of an image: all of it, but of photos no more than print can show."""
+    if not image.smooth:
+        return image.draw(image.own)
+    share = min(1.0, *(_DENSEST * side / own for side, own in zip(image.size, image.own, strict=True)))
+    return image.draw((max(1, round(image.own[0] * share)), max(1, round(image.own[1] * share))))
+
+
+def runs(points: Points) -> list[Points]:
+    """The parts of a curve between its gaps: points that are no numbers."""
+    finite = np.isfinite(points).all(1)
+    parts = np.split(points, np.flatnonzero(~finite))
+    found = (part[np.isfinite(part).all(1)] for part in parts)
+    return [part for part in found if len(part)]
 
 
 def stack(parts: Sequence[Canvas]) -> Canvas:
