@@ -293,6 +293,8 @@ class TestCommandLine:
         result = run("demo", "sobel", "cat.png")
         assert (result.exit_code, result.output) == (0, "cat_sobel.png\n")
         assert viztool.read_image("cat_sobel.png").shape[1] == 1340
+        assert run("demo", "sobel", "cat.png").output == "cat_sobel.png\n", "its own is replaced"
+        Path("cat_sobel.png").write_bytes(Path("cat.png").read_bytes())
         again = run("demo", "sobel", "cat.png")
         assert again.exit_code == 1
         assert "cat_sobel.png exists; use --force to replace it or -o to write elsewhere" in again.stderr

@@ -57,10 +57,13 @@ def test_the_command_draws_it_and_keeps_what_exists(tmp_path, monkeypatch):
     assert first.exit_code == 0
     assert "layer4" in first.stdout
     written = Path("table.png").read_bytes()
+    assert CliRunner().invoke(main, arguments).exit_code == 0
+    assert Path("table.png").read_bytes() == written
+    Path("table.png").write_bytes(b"another's")
     again = CliRunner().invoke(main, arguments)
     assert (again.exit_code, again.stdout) == (1, "")
     assert again.stderr == "Error: table.png exists; use --force to replace it or -o to write elsewhere\n"
-    assert Path("table.png").read_bytes() == written
+    assert Path("table.png").read_bytes() == b"another's"
 
 
 @pytest.mark.parametrize("depth", [1, None])

@@ -5,10 +5,12 @@ from __future__ import annotations
 import click
 
 import viztool
+from viztool.cli.about import about
 from viztool.cli.attribute import attribute
 from viztool.cli.cam import cam
 from viztool.cli.demo import demo
 from viztool.cli.dream import dream
+from viztool.cli.errors import keep_arguments
 from viztool.cli.evaluate import evaluate
 from viztool.cli.features import features
 from viztool.cli.gallery import gallery
@@ -19,7 +21,15 @@ from viztool.cli.models import models
 __all__ = ["main"]
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+class _Told(click.Group):
+    """A group that keeps what was typed, for the marks of files."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        keep_arguments(ctx, args)
+        return super().parse_args(ctx, args)
+
+
+@click.group(cls=_Told, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(viztool.__version__, prog_name="viztool")
 def main() -> None:
     """See what a convolutional network sees: on your network, on your photo.
@@ -32,8 +42,9 @@ def main() -> None:
     viztool demo checkerboard                  a textbook claim, drawn and tested
     viztool kernels -l blocks.4                what its channels look for
     viztool layers -m resnet50                 the layers, their shapes and receptive fields
+    viztool about photo_features.png           how a picture was made, as it says itself
     """  # noqa: D301 (click's own mark for lines that stay as they are)
 
 
-for _command in (features, cam, attribute, evaluate, demo, kernels, dream, layers, models, gallery):
+for _command in (features, cam, attribute, evaluate, demo, kernels, dream, layers, models, gallery, about):
     main.add_command(_command)

@@ -30,7 +30,7 @@ def output_options(command: F) -> F:
     """Where the files go and what is said of them."""
     options = [
         click.option("-o", "--output", metavar="PATH", help="The file to write, or a folder. [default: this folder]"),
-        click.option("--force", is_flag=True, help="Replace files that exist."),
+        click.option("--force", is_flag=True, help="Replace files that are not viztool's."),
         click.option("--json", "as_json", is_flag=True, help="Print a manifest with every number, and nothing else."),
         click.option("--open", "open_it", is_flag=True, help="Show the pictures when they are done."),
         click.option("--npz", is_flag=True, help="Also write the raw maps, in full, beside the picture."),
@@ -93,9 +93,11 @@ def _is_folder(output: str) -> bool:
 
 
 def refuse_existing(path: Path, force: bool) -> None:
-    """Raise ImageError if the file exists and may not be replaced: better now than when the work is done."""
-    if path.exists() and not force:
-        raise ImageError(f"{path} exists; use --force to replace it or -o to write elsewhere")
+    """Raise ImageError if the file is not viztool's and may not be replaced: better now than when the work is done."""
+    from viztool.images import refuse_others
+
+    if not force:
+        refuse_others(path)
 
 
 def each_photo(

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import functools
+import shlex
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import ParamSpec, TypeVar
 
 import click
@@ -12,6 +14,7 @@ import click
 from viztool.errors import SettingError, ViztoolError
 
 _DEBUG = "viztool.debug"
+_ARGUMENTS = "viztool.arguments"
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -30,15 +33,39 @@ def debugging() -> bool:
     return bool(click.get_current_context().meta.get(_DEBUG))
 
 
+def keep_arguments(context: click.Context, arguments: Sequence[str]) -> None:
+    """Remember what was typed after `viztool`."""
+    context.meta[_ARGUMENTS] = tuple(arguments)
+
+
+def _typed() -> str | None:
+    """The command as one types it; None if it was called in another way."""
+    arguments = click.get_current_context().meta.get(_ARGUMENTS)
+    return None if arguments is None else shlex.join(["viztool", *arguments])
+
+
+def _signing(seed: object) -> AbstractContextManager[None]:
+    """Inside, files say that this command made them. A command without a seed writes none, and need not wait for it."""
+    if not isinstance(seed, int):
+        return nullcontext()
+    from viztool.images import signed_by
+
+    return signed_by(_typed(), seed)
+
+
 def reported(command: Callable[P, R]) -> Callable[P, R]:
-    """Give a command the option --debug, and end it with exit code 1 and one line if it raises, 2 for wrong usage."""
+    """Give a command the option --debug, and end it with exit code 1 and one line if it raises, 2 for wrong usage.
+
+    The files that it writes say that it made them.
+    """
 
     @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
     @functools.wraps(command)
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
         click.get_current_context().meta[_DEBUG] = kwargs.pop("debug")
         try:
-            return command(*args, **kwargs)
+            with _signing(kwargs.get("seed")):
+                return command(*args, **kwargs)
         except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
             raise
         except Exception as error:

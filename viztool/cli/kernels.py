@@ -132,7 +132,7 @@ class _Files:
 @click.option(
     "-o", "--output", metavar="FILE", help="The file to write; a .gif is a film. [default: LAYER_kernels.png]"
 )
-@click.option("--force", is_flag=True, help="Replace files that exist.")
+@click.option("--force", is_flag=True, help="Replace files that are not viztool's.")
 @click.option("--json", "as_json", is_flag=True, help="Print a manifest with every number, and nothing else.")
 @click.option("--open", "open_it", is_flag=True, help="Show the picture when it is done.")
 @click.option("--npz", is_flag=True, help="Also write the pictures as arrays.")

@@ -18,7 +18,7 @@ from viztool.cli.options import load, model_options
 @click.option("--depth", type=click.IntRange(min=1), help="Leave out layers further inside than this.")
 @click.option("--json", "as_json", is_flag=True, help="Print the table as JSON.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Also draw the table into this file.")
-@click.option("--force", is_flag=True, help="Replace the file if it exists.")
+@click.option("--force", is_flag=True, help="Replace a file that is not viztool's.")
 @reported
 def layers(depth: int | None, as_json: bool, output: Path | None, force: bool, **options: Any) -> None:
     """List a network's layers: output, parameters, multiply-adds, receptive field (size, stride, first pixel)."""

@@ -14,7 +14,7 @@ from PIL import Image
 from viztool.demos.claims import Claim
 from viztool.demos.errors import DemoError
 from viztool.demos.story import Story, plain
-from viztool.images import atomic_write
+from viztool.images import atomic_write, mark_of
 from viztool.render.canvas import Canvas
 from viztool.render.colormaps import Picture
 from viztool.render.demo_sheet import DemoSheet, Stated, demo_sheet
@@ -24,12 +24,13 @@ _FRAME_MS = 450
 _LAST_MS = 2000  # the whole, before it begins again
 
 
-def gif_bytes(frames: Sequence[Picture]) -> bytes:
-    """Pictures of one size as the content of a GIF that repeats."""
+def gif_bytes(frames: Sequence[Picture], note: str = "") -> bytes:
+    """Pictures of one size as the content of a GIF that repeats. note: its comment."""
     images = [Image.fromarray(frame).quantize(128, dither=Image.Dither.NONE) for frame in frames]
     durations = [_FRAME_MS] * (len(images) - 1) + [_LAST_MS]
     buffer = io.BytesIO()
-    images[0].save(buffer, "GIF", save_all=True, append_images=images[1:], duration=durations, loop=0)
+    told = {"comment": note.encode()} if note else {}
+    images[0].save(buffer, "GIF", save_all=True, append_images=images[1:], duration=durations, loop=0, **told)
     return buffer.getvalue()
 
 
@@ -70,7 +71,7 @@ class DemoResult(Result):
             return super().save(target, force=force)
         if self.story.movie is None:
             raise DemoError(f"{self.name} does not move; write a .png")
-        content = gif_bytes(self.story.movie.frames())
+        content = gif_bytes(self.story.movie.frames(), mark_of(self.numbers).text)
         with atomic_write(target, force=force) as file:
             file.write(content)
         return target

@@ -54,7 +54,7 @@ _origin: ContextVar[tuple[str | None, int | None]] = ContextVar("origin", defaul
 
 
 @contextmanager
-def made_by(command: str | None, seed: int | None) -> Iterator[None]:
+def signed_by(command: str | None, seed: int | None) -> Iterator[None]:
     """Files that are written inside the block (in this thread, or a copy of its context) are this command's."""
     token = _origin.set((command, seed))
     try:

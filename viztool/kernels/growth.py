@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from viztool.errors import ViztoolError
-from viztool.images import atomic_write, write_image
+from viztool.images import atomic_write, mark_of, write_image
 from viztool.kernels.ascent import Progress
 from viztool.kernels.pixels import to_pixels
 from viztool.render.colormaps import Picture
@@ -69,14 +69,18 @@ class Growth:
         counted = zip(self.wanted, self.frames(), strict=False)
         first, *others = [Image.fromarray(_with_step(frame, step)).quantize(128) for step, frame in counted]
         durations = [_MILLISECONDS] * len(others) + [_LAST]
+        comment = mark_of().text.encode()
         with atomic_write(path, force=force) as file:
-            first.save(file, "GIF", save_all=True, append_images=others, duration=durations, loop=0)
+            first.save(file, "GIF", save_all=True, append_images=others, duration=durations, loop=0, comment=comment)
         return Path(path)
 
     def save_frames(self, folder: str | PathLike[str], *, force: bool = True) -> list[Path]:
         """Write each frame as a PNG with its step in the name."""
+        mark = mark_of()
         steps = zip(self.wanted, self.frames(), strict=False)  # if all ended early, the last steps have none
-        return [write_image(Path(folder) / f"step_{step:05d}.png", frame, force=force) for step, frame in steps]
+        return [
+            write_image(Path(folder) / f"step_{step:05d}.png", frame, force=force, mark=mark) for step, frame in steps
+        ]
 
 
 def _with_step(frame: Picture, step: int) -> Picture:

@@ -11,7 +11,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from viztool.images import write_image
+from viztool.images import mark_of, write_image
+from viztool.images.marks import Mark
+from viztool.images.naming import MAKER
 from viztool.images.writing import atomic_write
 from viztool.kernels.photos import Excerpt, Kind
 from viztool.kernels.weights import KernelWeights
@@ -158,13 +160,14 @@ class KernelSheet(Result):
     def save_each(self, folder: str | PathLike[str], *, alpha: bool = False, force: bool = True) -> list[Path]:
         """One PNG for each unit, as large as it is; alpha: transparent where the ascent worked least."""
         paths = []
+        mark = mark_of(self.numbers)
         name = (self.layer or "class").replace(".", "_").replace("/", "_")
         for kernel in self.kernels:
             path = Path(folder) / f"{name}_{kernel.unit:04d}.png"
             if alpha:
-                _write_rgba(path, kernel.optimum, force=force)
+                _write_rgba(path, kernel.optimum, mark, force=force)
             else:
-                write_image(path, kernel.optimum.pixels, force=force)
+                write_image(path, kernel.optimum.pixels, force=force, mark=mark)
             paths.append(path)
         return paths
 
@@ -252,9 +255,12 @@ def short(number: float | None) -> str:
     return f"{number:.2f}".replace("-", "−") if abs(number) < 10 else f"{number:.1f}".replace("-", "−")
 
 
-def _write_rgba(path: Path, drawn: Drawn, *, force: bool) -> None:
+def _write_rgba(path: Path, drawn: Drawn, mark: Mark, *, force: bool) -> None:
     from PIL import Image
+    from PIL.PngImagePlugin import PngInfo
 
     rgba = np.concatenate([drawn.pixels, drawn.alpha[..., None]], 2)
+    told = PngInfo()
+    told.add_text(MAKER, mark.text)
     with atomic_write(path, force=force) as file:
-        Image.fromarray(rgba, "RGBA").save(file, "PNG")
+        Image.fromarray(rgba, "RGBA").save(file, "PNG", pnginfo=told)
