@@ -126,7 +126,10 @@ def multiply_adds(case: Case, judge: Judge) -> None:
 
 def _of(layer: nn.Module, given: Tensor, output: Tensor) -> int:
     if isinstance(layer, nn.Conv2d):
-        return output.numel() * layer.in_channels // layer.groups * prod(layer.kernel_size)
+        own = output.numel() * layer.in_channels // layer.groups * prod(layer.kernel_size)
+        # σ = u · W v, each time that the weight is made.
+        spectral = "_SpectralNorm" in {type(inner).__name__ for inner in layer.modules()}
+        return own + (layer.weight.numel() + layer.out_channels if spectral else 0)
     if isinstance(layer, nn.ConvTranspose2d):
         return given.numel() * layer.out_channels // layer.groups * prod(layer.kernel_size)
     if isinstance(layer, nn.Linear):
