@@ -53,9 +53,9 @@ class HeldFixed(Plain):
     def act(self, kind: str, x: Tensor) -> Tensor:
         start = x.detach()
         value = ACTIVATIONS[kind](start)
-        if kind == "sigmoid":
-            return value
-        return x * torch.where(start == 0, torch.zeros_like(start), value / start)
+        # What a sigmoid gives for 0 is nobody's.
+        own = value - 0.5 if kind == "sigmoid" else value
+        return x * torch.where(start == 0, torch.zeros_like(start), own / start) + (value - own)
 
     def gate(self, x: Tensor, logits: Tensor) -> Tensor:
         return x * torch.sigmoid(logits).detach()
