@@ -10,12 +10,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from viztool.errors import LayerError
+from viztool.hooks.layout_memory import layouts_of
+from viztool.hooks.layouts import Layouts
 from viztool.hooks.replay import Replay
 from viztool.models.outputs import is_detection
 from viztool.models.repeated import in_parts
 from viztool.targets.question import Question
-from viztool.tensors.layout import to_maps
 
 BYTES_AT_ONCE = 32 * 2**20
 
@@ -85,7 +85,7 @@ class Evidence:
         def scores(channels: Tensor) -> Tensor:
             times = len(channels)
             changed = rest.activations.repeat(times, *(1,) * (rest.activations.dim() - 1))
-            maps = self.as_maps(changed)
+            maps = self._layouts.channels(self.layer, changed)
             for index, channel in enumerate(channels.tolist()):
                 maps[index * batch : (index + 1) * batch, channel] = 0
             with torch.no_grad():
@@ -99,14 +99,9 @@ class Evidence:
         return F.interpolate(maps, self.question.size, mode="bilinear")
 
     def as_maps(self, tensor: Tensor) -> Tensor:
-        """What the layer puts out for any number of images, or a gradient at it, as maps (n, C, h, w).
+        """What the layer puts out for any number of images, or a gradient at it, as maps (n, C, h, w)."""
+        return self._layouts.maps(self.layer, tensor)
 
-        In the memory of the tensor, so that who writes to the maps writes to it.
-        """
-        maps = to_maps(tensor, len(tensor), self.question.size)
-        if maps is None:
-            raise LayerError(
-                f"layer {self.layer!r} puts out no maps (channels of height × width); "
-                "choose a layer before the network flattens them"
-            )
-        return maps
+    @property
+    def _layouts(self) -> Layouts:
+        return layouts_of(self.question.net, self.question.x)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Hashable
-from math import log, prod
+from math import prod
 from typing import Any
 
 import torch
@@ -12,16 +12,13 @@ from torch import Tensor, nn
 
 from viztool.errors import LayerError
 from viztool.hooks.capture import capture
+from viztool.hooks.layout_memory import following
 from viztool.hooks.naming import named_layers
 from viztool.hooks.select import STAGES
 from viztool.hooks.stages import having_maps
 from viztool.hooks.tail import TailPass
 from viztool.hooks.watch import watch
-from viztool.tensors.layout import distortion, map_size
 from viztool.tensors.tree import tensors_in
-
-_IN_PROPORTION = log(2)
-"""Heads and windows of attention, too, are axes beside axes; a network's maps keep the picture's shape."""
 
 _chosen: weakref.WeakKeyDictionary[nn.Module, dict[Hashable, str]] = weakref.WeakKeyDictionary()
 
@@ -66,16 +63,16 @@ Form = tuple[int, int, int]
 def _candidates(net: nn.Module, x: Tensor) -> list[str]:
     """Stages from the last, each followed by the layers before it in the same form."""
     forms: dict[str, Form] = {}
-    size = (x.shape[-2], x.shape[-1])
 
     def note(name: str, layer: nn.Module, output: Any) -> None:
-        sides = map_size(tuple(output.shape), len(x), size) if isinstance(output, Tensor) else None
+        sides = layouts.stage_size(name, output)
         forms.pop(name, None)  # of a layer that runs several times the last call counts
-        if name and sides is not None and prod(sides) > 1 and distortion(sides, size) < _IN_PROPORTION:
-            forms[name] = (output.numel() // prod(sides), *sides)
+        if name and sides is not None and prod(sides) > 1:
+            forms[name] = (next(tensors_in(output)).numel() // prod(sides), *sides)
 
     with (
         torch.no_grad(),
+        following(net, x) as layouts,
         watch(named_layers(net), exit=note),
         having_maps(),
         capture(net, STAGES, reduce=_nothing) as acts,

@@ -13,7 +13,10 @@ from viztool.errors import LayerError, ModelError, ViztoolError
 from viztool.features.layer_maps import LayerMaps, channel_statistics
 from viztool.features.result import FeatureMaps, Normalize
 from viztool.hooks import capture
+from viztool.hooks.activations import Activations
 from viztool.hooks.evaluating import evaluating
+from viztool.hooks.layout_memory import following
+from viztool.hooks.layouts import Layouts
 from viztool.hooks.naming import kind_of, named_layers, unwrap
 from viztool.hooks.select import STAGES, Patterns, as_words
 from viztool.hooks.stages import having_maps
@@ -24,7 +27,6 @@ from viztool.models.model import Model
 from viztool.models.subject import Subject, looks_at, reader_of
 from viztool.render.colormaps import Picture
 from viztool.results import Results
-from viztool.tensors.layout import to_maps
 from viztool.tensors.tree import tensors_in
 
 
@@ -114,11 +116,6 @@ def _look(
     named = named_layers(net)
     patterns = [STAGES] if asked is None else as_words(named, asked)
     fields: dict[str, ReceptiveField | None] = {}
-    size = (x.shape[-2], x.shape[-1])
-
-    def maps_of(output: Tensor) -> Tensor | None:
-        maps = to_maps(output, len(subjects), size)
-        return None if maps is None else maps.float()
 
     def note_field(name: str, module: nn.Module, output: Any) -> None:
         if isinstance(output, Tensor):
@@ -129,12 +126,13 @@ def _look(
         torch.no_grad(),
         FieldTracer(net, x) as tracer,
         watch(named, exit=note_field),
+        following(net, x) as layouts,
         having_maps() if patterns == [STAGES] else nullcontext(),
-        capture(net, patterns, reduce=maps_of) as acts,
+        capture(net, patterns) as acts,
     ):
         output = _run(net, x)
 
-    kept = {name: next(tensors_in(acts[name]), None) for name in acts}
+    kept = {name: _maps(name, acts, layouts) for name in acts}
     without = tuple(name for name, maps in kept.items() if maps is None)
     refused = [name for name in without if name in patterns] or (list(without) if len(without) == len(kept) else [])
     if refused:
@@ -152,6 +150,12 @@ def _look(
         FeatureMaps(subject, predictions[index], tuple(each[index] for each in layers), without, normalize, overlay)
         for index, subject in enumerate(subjects)
     ]
+
+
+def _maps(layer: str, acts: Activations, layouts: Layouts) -> Tensor | None:
+    first = next(tensors_in(acts[layer]), None)
+    maps = None if first is None else layouts.find(layer, first)
+    return None if maps is None else maps.float()
 
 
 def _run(net: nn.Module, x: Tensor) -> Any:

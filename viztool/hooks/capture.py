@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from viztool.errors import LayerError
 from viztool.hooks.activations import Activations
 from viztool.hooks.keeper import Keeper, versions_of
+from viztool.hooks.layouts import Layouts
 from viztool.hooks.naming import leaf_names, named_layers, unwrap
 from viztool.hooks.select import STAGES, Patterns, as_list, select
 from viztool.hooks.stages import StageTracker, repeated_blocks
@@ -62,7 +63,7 @@ def capture(
         before that moment (at least the first); `acts.stopped_at` names the layer it ended after.
     copy: if False, share memory with the network, and raise on reading what it has overwritten since.
     detach: let go of the graph.
-    maps: tokens (N, T, D) and channels-last outputs become (N, C, H, W); see `viztool.hooks.layout`.
+    maps: tokens (N, T, D) and channels-last outputs become (N, C, H, W); see `viztool.tensors.layout`.
     reduce: applied to each tensor inside the hook, before anything is kept.
     device, dtype: of what is kept; dtype leaves integers alone.
 
@@ -85,7 +86,8 @@ def capture(
     chosen = leaf_names(named) if layers is None else required
 
     acts = Activations(root)
-    keeper = Keeper(grads, copy, detach, maps, reduce, device, dtype)
+    layouts = Layouts(named)
+    keeper = Keeper(grads, copy, detach, maps, reduce, device, dtype, layouts)
     recorder = _Recorder(acts, keeper, _aliases(named, chosen), set(required) if stop else None)
     forward = Running(root)
     with ExitStack() as stack:
@@ -93,7 +95,8 @@ def capture(
         stack.enter_context(
             watch({"": root}, enter=lambda *_: forward.begin(), exit=lambda *_: forward.end(), fails=True)
         )
-        stack.enter_context(watch({"": root}, enter=keeper.note_input))
+        if maps or stages:  # first, so that it sees what a layer puts out, and not what takes its place
+            stack.enter_context(watch(named, enter=layouts.enter, exit=layouts.exit))
         if stages:
             picker = _StagePicker(acts, keeper, recorder, named, set(required))
             stack.enter_context(watch(named, enter=picker.enter, exit=picker.exit))
@@ -150,6 +153,8 @@ class _Recorder:
 
     def exit(self, name: str, module: nn.Module, output: Any) -> Any:
         call, onward = self._keeper.keep(name, output, self._inputs.pop(name, {}))
+        if onward is not None:
+            self._keeper.layouts.replace(output, onward)
         aliases = self._aliases.get(id(module), [name])
         for alias in aliases:
             self._acts.add(alias, call)
@@ -200,4 +205,4 @@ class _StagePicker:
         # The network's own output is no stage of it, and these hand on the one before them.
         if name == "" or isinstance(module, _HANDS_ON):
             return None
-        return self._keeper.stage_size(output)
+        return self._keeper.layouts.stage_size(name, output)

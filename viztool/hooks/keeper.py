@@ -5,22 +5,18 @@ from __future__ import annotations
 import weakref
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from math import log
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from viztool.errors import LayerError
 from viztool.hooks.activations import NOT_KEPT, Call, GradientAt
-from viztool.tensors.layout import distortion, map_size, to_maps
-from viztool.tensors.tree import UncopyableError, map_tensors, tensors_in
-
-_IN_PROPORTION = log(2)
-"""Heads and windows of attention, too, are axes beside axes; a network's stages keep the picture's shape."""
-
+from viztool.hooks.layouts import Layouts, Picture
+from viztool.tensors.layout import Layout, to_maps
+from viztool.tensors.tree import UncopyableError, map_tensors
 
 Array = npt.NDArray[Any]
 
@@ -32,16 +28,9 @@ _REFUSED = (
 )
 
 
-class _Picture(NamedTuple):
-    """The input of a forward: how many pictures, and (H, W) of each."""
-
-    batch: int
-    size: tuple[int, int]
-
-
 @dataclass(eq=False)
 class Keeper:
-    """Keeps outputs as `capture` was asked to; its fields are those of `capture`."""
+    """Keeps outputs as `capture` was asked to; its fields are those of `capture`, and what tells maps from others."""
 
     grads: bool
     copy: bool
@@ -51,23 +40,7 @@ class Keeper:
     device: torch.device | str | None
     dtype: torch.dtype | None
 
-    _picture: _Picture | None = None
-
-    def note_input(self, name: str, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        """A forward of the network begins: its first pictures tell maps from other outputs."""
-        listed = bool(args) and isinstance(args[0], list | tuple)
-        picture = next((tensor for tensor in tensors_in((args, kwargs)) if tensor.dim() >= (3 if listed else 4)), None)
-        if picture is not None:
-            # A detection network takes pictures (C, H, W) in a list, and makes a batch of them itself.
-            batch = picture.shape[0] if picture.dim() >= 4 else len(args[0])
-            self._picture = _Picture(batch, (picture.shape[-2], picture.shape[-1]))
-
-    def stage_size(self, output: Any) -> tuple[int, int] | None:
-        """(H, W) of the output's maps, or None if it holds none in the proportions of the picture."""
-        if not isinstance(output, Tensor) or self._picture is None:
-            return None
-        size = map_size(tuple(output.shape), self._picture.batch, self._picture.size)
-        return size if size is not None and distortion(size, self._picture.size) < _IN_PROPORTION else None
+    layouts: Layouts
 
     def keep(self, layer: str, output: Any, inputs: dict[int, int]) -> tuple[Call, Any]:
         """The record of a call, and what takes the place of its output (None: nothing does).
@@ -107,15 +80,16 @@ class Keeper:
             raise LayerError("copy=False cannot be checked in torch.inference_mode(); use torch.no_grad() or copy=True")
         differentiable = tensor.is_floating_point() or tensor.is_complex()
         wanted = self.grads or (tensor.requires_grad and not self.detach)
+        layout = self.layouts.of_tensor(tensor) if self.maps else None
         if not (torch.is_grad_enabled() and differentiable and wanted):
             # Nothing is asked of the graph: keep a copy, and let the network go on undisturbed.
-            return self._derive(layer, tensor.detach(), True, shared), tensor
+            return self._derive(layer, tensor.detach(), layout, True, shared), tensor
 
         own, goes_on = self._fork(tensor, inputs)
         if self.grads:
-            own.register_hook(self._gradient_hook(place))
+            own.register_hook(self._gradient_hook(place, layout))
         exposed = own is tensor or not self.copy
-        return self._derive(layer, own.detach() if self.detach else own, exposed, shared), goes_on
+        return self._derive(layer, own.detach() if self.detach else own, layout, exposed, shared), goes_on
 
     def _fork(self, tensor: Tensor, inputs: dict[int, int]) -> tuple[Tensor, Tensor]:
         """What is kept of a tensor in the graph, and what the network goes on with, made from it."""
@@ -133,13 +107,13 @@ class Keeper:
         own = tensor.clone() if self.copy else tensor.detach()
         return own.requires_grad_(), _SameMemory.apply(own, tensor.detach())
 
-    def _derive(self, layer: str, source: Tensor, exposed: bool, shared: list[Tensor]) -> Any:
+    def _derive(self, layer: str, source: Tensor, layout: Layout | None, exposed: bool, shared: list[Tensor]) -> Any:
         """`source` in the form that was asked for.
 
         exposed: whether the network can write to the memory of `source`. What is kept of that is copied or, if
         that is not wanted or would leave the graph, goes on the list `shared`.
         """
-        form: Any = _as_maps(source, self._picture, layer) if self.maps else source
+        form: Any = _as_maps(source, self.layouts.picture, layout, layer) if self.maps else source
         if self.reduce is not None:
             form = self.reduce(form)
 
@@ -158,16 +132,16 @@ class Keeper:
 
         return map_tensors(settle, form, _HELD)
 
-    def _gradient_hook(self, place: GradientAt) -> Callable[[Tensor], None]:
+    def _gradient_hook(self, place: GradientAt, layout: Layout | None) -> Callable[[Tensor], None]:
         # By the time of the backward another forward may have begun, on other pictures.
-        picture = self._picture
+        picture = self.layouts.picture
         # A gradient made with create_graph=True holds the graph, which holds this hook: no cycle must come of it.
         weak_place = weakref.ref(place)
 
         def hook(gradient: Tensor) -> None:
             place = weak_place()
             if place is not None:
-                place.gradient = self._moved(_as_maps(gradient, picture) if self.maps else gradient)
+                place.gradient = self._moved(_as_maps(gradient, picture, layout) if self.maps else gradient)
 
         return hook
 
@@ -192,10 +166,10 @@ class _SameMemory(torch.autograd.Function):
         return gradients[0], None
 
 
-def _as_maps(tensor: Tensor, picture: _Picture | None, layer: str = "") -> Tensor:
+def _as_maps(tensor: Tensor, picture: Picture | None, layout: Layout | None, layer: str = "") -> Tensor:
     if picture is None:
         raise LayerError("maps=True needs a picture as the network's input; none was given to the network itself")
-    maps = to_maps(tensor, picture.batch, picture.size)
+    maps = to_maps(tensor, picture.batch, picture.size, layout)
     if maps is None:
         raise LayerError(f"layer {layer!r} puts out {tuple(tensor.shape)}, which holds no maps (N, C, H, W)")
     return maps

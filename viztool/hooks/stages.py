@@ -10,8 +10,7 @@ from math import prod
 from torch import nn
 
 from viztool.errors import LayerError
-
-Size = tuple[int, int]
+from viztool.tensors.size import Size
 
 _ONE_STAGE = 2.0
 """Maps whose areas differ by less than this factor are one stage: an unpadded convolution trims the border."""

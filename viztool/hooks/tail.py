@@ -10,10 +10,10 @@ from torch import Tensor, nn
 from viztool.errors import LayerError
 from viztool.hooks.capture import capture
 from viztool.hooks.frozen import frozen
+from viztool.hooks.layout_memory import following
 from viztool.hooks.naming import named_layers, unwrap
 from viztool.hooks.select import Patterns, exactly, select
 from viztool.hooks.watch import watch
-from viztool.tensors.layout import to_maps
 from viztool.tensors.tree import map_tensors, tensors_in
 
 
@@ -51,12 +51,11 @@ class TailPass:
             with (
                 watch({name: named[name] for name in chosen}, exit=_grad_from_here),
                 capture(root, exactly(chosen), grads=True) as acts,
+                following(root, given) as self._layouts,
             ):
                 self.output = root(*given)
         self._own = {name: _first_real(name, acts[name]) for name in acts}
         self.activations = {name: own.detach() for name, own in self._own.items()}
-        picture = next((tensor for tensor in tensors_in(given) if tensor.dim() >= 4), None)
-        self._input_shape = None if picture is None else tuple(picture.shape)
 
     def gradients(self, scores: Tensor, *, last: bool = True) -> dict[str, Tensor]:
         """The gradient of each image's score at each layer, in the form of the activations.
@@ -78,14 +77,7 @@ class TailPass:
 
     def as_maps(self, layer: str, tensor: Tensor) -> Tensor:
         """An activation of the layer, or a gradient at it, as (N, C, h, w). Raises LayerError if it holds no maps."""
-        shape = self._input_shape
-        maps = None if shape is None else to_maps(tensor, shape[0], (shape[-2], shape[-1]))
-        if maps is None:
-            raise LayerError(
-                f"layer {layer!r} puts out no maps (channels of height × width); "
-                "choose a layer before the network flattens them"
-            )
-        return maps
+        return self._layouts.maps(layer, tensor)
 
 
 def _grad_from_here(name: str, module: nn.Module, output: Any) -> None:
