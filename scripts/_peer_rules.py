@@ -200,7 +200,7 @@ def channel_by_channel(case: Case) -> Tensor:
     counted = sum(layer.bias is not None for _, layer in kinds)
     terms: list[Tensor] = []
     x = case.x.clone().requires_grad_()
-    with torch.enable_grad(), bias_terms(case.net, terms.append):
+    with torch.enable_grad(), bias_terms(case.net, lambda _, term: terms.append(term)):
         (gradient,) = torch.autograd.grad(case.net(x)[:, case.target].sum(), x)
     maps = [term for term in terms if term.dim() == 4] if counted else []
     total = np.zeros(case.x.shape[2:], np.float32)

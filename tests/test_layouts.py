@@ -227,10 +227,12 @@ def test_class_tokens_do_not_change_the_grid_of_patches_that_overlap() -> None:
 
 
 def test_a_norm_named_after_its_two_dimensions_has_its_channels_second() -> None:
-    net = nn.Sequential(nn.Conv2d(3, 16, 1), timm.layers.LayerNormAct2d(16), timm.layers.LayerNorm2d(16))
-    maps = captured(net, ["0", "1", "2"], (16, 16))
-    assert [found(maps[layer]) for layer in maps] == [ALL] * 3
-    assert [maps[layer].shape for layer in maps] == [(5, 16, 16, 16)] * 3
+    net = nn.Sequential(nn.Conv2d(3, 16, 1), timm.layers.LayerNormAct2d(16), timm.layers.LayerNorm2d(16)).eval()
+    for size in [(16, 16), (16, 12), (12, 16)]:
+        maps = captured(net, ["0", "1", "2"], size)
+        with torch.no_grad():
+            expected = [net[: index + 1](spotted(size)) for index in range(3)]
+        assert all(torch.equal(maps[str(index)], expected[index]) for index in range(3))
 
 
 TIMM = {

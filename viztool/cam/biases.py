@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import torch
@@ -33,13 +34,13 @@ _HOMOGENEOUS = (
 _ROUNDING = 1e-5
 """Terms that are a smaller share of what they are the difference of come of rounding."""
 
-Add = Callable[[Tensor], None]
+Add = Callable[[str, Tensor], None]
 Hook = Callable[[Tensor], None]
 
 
 @contextmanager
 def bias_terms(net: nn.Module, add: Add) -> Iterator[None]:
-    """In a backward through a forward inside this block, call `add(∂y/∂b ∘ b)` for each call of a layer with a bias b.
+    """In a backward through a forward inside this block, call `add(name, ∂y/∂b ∘ b)` for each call of one with a bias.
 
     The terms have the form of what the layer puts out. b is the bias of a convolution or linear layer;
     β − γ μ / σ of a batch norm; and of any other layer what it puts out minus its derivative times its input, the
@@ -60,7 +61,7 @@ def bias_terms(net: nn.Module, add: Add) -> Iterator[None]:
         if single is None or not single.requires_grad:
             return
         if id(layer) in inner:
-            single.register_hook(_times(inner[id(layer)], add))
+            single.register_hook(_times(inner[id(layer)], partial(add, name)))
         elif name in others:
             given[name] = single.detach().clone()  # the layer may work in place
 
@@ -68,9 +69,9 @@ def bias_terms(net: nn.Module, add: Add) -> Iterator[None]:
         if not isinstance(output, Tensor) or not output.requires_grad:
             return
         if name in constant and is_leaf(layer):
-            output.register_hook(_times(constant[name], add))
+            output.register_hook(_times(constant[name], partial(add, name)))
         elif name in given:
-            output.register_hook(_beyond_linear(layer, given.pop(name), add))
+            output.register_hook(_beyond_linear(layer, given.pop(name), partial(add, name)))
 
     watched = {
         name: layer for name, layer in layers.items() if name in constant or name in others or id(layer) in inner
@@ -79,11 +80,11 @@ def bias_terms(net: nn.Module, add: Add) -> Iterator[None]:
         yield
 
 
-def _times(bias: Tensor, add: Add) -> Hook:
+def _times(bias: Tensor, add: Hook) -> Hook:
     return lambda gradient: add(gradient * bias)
 
 
-def _beyond_linear(layer: nn.Module, given: Tensor, add: Add) -> Hook:
+def _beyond_linear(layer: nn.Module, given: Tensor, add: Hook) -> Hook:
     def hook(gradient: Tensor) -> None:
         with torch.enable_grad():
             start = given.requires_grad_()

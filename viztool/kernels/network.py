@@ -13,15 +13,17 @@ from torch import Tensor, nn
 from viztool.errors import LayerError, ModelError, ViztoolError
 from viztool.hooks.capture import capture
 from viztool.hooks.evaluating import evaluating
+from viztool.hooks.layouts import Layouts
 from viztool.hooks.naming import named_layers, unwrap
 from viztool.hooks.select import Pattern, exactly, name_of
 from viztool.hooks.turns import running
+from viztool.hooks.watch import watch
 from viztool.kernels.objectives import OUTPUT
 from viztool.models.folding import folded, results_in
 from viztool.models.model import Model
 from viztool.models.reading import Reading
 from viztool.tensors.compare import alike
-from viztool.tensors.layout import to_maps
+from viztool.tensors.layout import Layout, to_maps
 from viztool.tensors.tree import tensors_in
 
 Size = tuple[int, int]
@@ -59,6 +61,7 @@ class Stopped:
         self._net = _private(model.net)
         probe = self._normalized(torch.full((1, model.channels, *size), 0.5, device=model.device))
         probe = probe + 0.1 * torch.randn(probe.shape, generator=torch.Generator().manual_seed(0)).to(probe)
+        self._layouts = self._follow(probe)
         as_given = self._run(probe)
         self.widths = {name: maps.shape[1] for name, maps in as_given.items()}
         self.spoiled: dict[Pattern, Tensor] | None = None
@@ -87,7 +90,18 @@ class Stopped:
     def _normalized(self, pictures: Tensor) -> Tensor:
         return self._model.input.standardize(pictures).to(self._model.dtype)
 
+    def _follow(self, probe: Tensor) -> dict[str, Layout | None]:
+        named = named_layers(self._net)
+        layouts = Layouts(named)
+        with torch.no_grad(), watch(named, enter=layouts.enter, exit=layouts.exit):
+            self._outputs(probe)
+        return {layer: layouts.of(layer) for layer in self.layers if layer != OUTPUT}
+
     def _run(self, x: Tensor) -> dict[str, Tensor]:
+        outputs = self._outputs(x)
+        return {layer: self._as_maps(layer, outputs[layer], x) for layer in self.layers}
+
+    def _outputs(self, x: Tensor) -> dict[str, Any]:
         try:
             half = torch.autocast(x.device.type, torch.bfloat16) if self._mixed else nullcontext()
             with evaluating(self._net), half, capture(self._net, exactly(self.layers), stop=True) as acts:
@@ -101,11 +115,11 @@ class Stopped:
                 f"{self._model.name} cannot run on pictures of {x.shape[-2]} × {x.shape[-1]}: {reason}; "
                 f"try its own size, {h} × {w}"
             ) from error
-        return {layer: self._as_maps(layer, acts[layer], x) for layer in self.layers}
+        return {layer: acts[layer] for layer in self.layers}
 
     def _as_maps(self, layer: str, output: Any, x: Tensor) -> Tensor:
         if layer != OUTPUT:
-            return _maps_of(layer, output, x)
+            return _maps_of(layer, self._layouts[layer], output, x)
         if self.reading is None:
             # Of the first output, so that every other one is read alike.
             self.reading = self._model.reader(x).settle(output)
@@ -165,13 +179,13 @@ def _without_nan(net: nn.Module) -> None:
                 module._buffers[name] = torch.nan_to_num(buffer, 0.0, 0.0, 0.0)
 
 
-def _maps_of(layer: str, output: Any, x: Tensor) -> Tensor:
+def _maps_of(layer: str, layout: Layout | None, output: Any, x: Tensor) -> Tensor:
     first = next(tensors_in(output), None)
     if first is None or not first.is_floating_point():
         raise LayerError(f"layer {layer!r} puts out no tensor of real numbers; choose another layer")
     if first.dim() == 2 and len(first) == len(x):
         return first[..., None, None]
-    maps = to_maps(first, len(x), (x.shape[-2], x.shape[-1]))
+    maps = to_maps(first, len(x), (x.shape[-2], x.shape[-1]), layout)
     if maps is None:
         raise LayerError(
             f"layer {layer!r} puts out no maps (channels of height × width) and no vector; choose another layer"

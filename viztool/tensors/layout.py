@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from math import ceil, log, log1p
+from math import ceil, log, log1p, prod
 
 from torch import Tensor
 
@@ -46,7 +46,7 @@ def to_maps(activation: Tensor, batch: int, input_size: Size, layout: Layout | N
     both readings fit, or neither, the channels come second.
     """
     maps = to_channels(activation, batch, input_size, layout)
-    if maps is None or layout is None or layout.order is None or activation.dim() != 3:
+    if maps is None or layout is None or layout.order is None or len(layout.order) != prod(maps.shape[2:]):
         return maps
     return maps.flatten(2).index_select(2, layout.order.argsort().to(maps.device)).view(maps.shape)
 
@@ -73,9 +73,10 @@ def map_size(shape: tuple[int, ...], batch: int, input_size: Size, layout: Layou
     if len(shape) == 4:
         return (shape[2], shape[3]) if _channels_second(shape, input_size, layout) else (shape[1], shape[2])
     if len(shape) == 3:
-        if layout is not None and layout.grid is not None:
+        tokens = shape[2 if layout is not None and layout.channels == 1 else 1]
+        if layout is not None and layout.grid is not None and 0 <= tokens - prod(layout.grid) <= MOST_PREFIX_TOKENS:
             return layout.grid
-        return _token_grid(shape[2 if layout is not None and layout.channels == 1 else 1], input_size)
+        return _token_grid(tokens, input_size)
     return None
 
 

@@ -12,7 +12,9 @@ from viztool.cam.biases import bias_terms
 from viztool.cam.evidence import Evidence
 from viztool.cam.registry import method
 from viztool.heatmaps.balance import balance
-from viztool.tensors.layout import to_maps
+from viztool.hooks.layout_memory import following
+from viztool.hooks.layouts import Layouts
+from viztool.tensors.size import Size
 
 
 @method("fullgrad", "FullGrad", "Srinivas and Fleuret 2019, arXiv:1905.00780", gives="map", unit="", whole=True)
@@ -27,13 +29,14 @@ def full_grad(evidence: Evidence) -> Tensor:
     """
     question = evidence.question
     x = question.x
-    terms = _Terms(question.size, x.new_zeros(len(x), dtype=torch.float32))
-    with bias_terms(question.net, terms.add):
-        leaf, output = question.graph()
+    with following(question.net, x) as layouts:
+        terms = _Terms(question.size, layouts, x.new_zeros(len(x), dtype=torch.float32))
+        with bias_terms(question.net, terms.add):
+            leaf, output = question.graph()
     with torch.enable_grad():
         scores = question.target.scores(output)[0]
         (gradient,) = torch.autograd.grad(scores.sum(), leaf)
-    terms.add(gradient * x)
+    terms.add("", gradient * x)
     question.details["completeness"] = balance(terms.total, question.score, "f(x)")
     return terms.map()
 
@@ -42,16 +45,16 @@ def full_grad(evidence: Evidence) -> Tensor:
 class _Terms:
     """Adds up the terms of N images, and their maps by size: each size is brought to that of the input but once."""
 
-    size: tuple[int, int]
+    size: Size
+    layouts: Layouts
     total: Tensor
-    _maps: dict[tuple[int, int], Tensor] = field(default_factory=dict)
+    _maps: dict[Size, Tensor] = field(default_factory=dict)
 
-    def add(self, terms: Tensor) -> None:
-        """The terms ∇_b f ∘ b of one layer, in the form of what it puts out."""
+    def add(self, layer: str, terms: Tensor) -> None:
+        """The terms ∇_b f ∘ b of one layer, in the form of what it puts out; of the input if its name is empty."""
         terms = terms.detach().float()
-        batch = len(self.total)
-        self.total = self.total + terms.reshape(batch, -1).sum(1)
-        maps = to_maps(terms, batch, self.size)
+        self.total = self.total + terms.reshape(len(self.total), -1).sum(1)
+        maps = self.layouts.find(layer, terms) if layer else terms
         if maps is None:
             return
         maps = maps.abs()
