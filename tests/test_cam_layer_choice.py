@@ -147,6 +147,48 @@ def test_what_a_head_of_zeros_hides_is_not_remembered():
     assert choose_layer(net, x) == "blocks.2.norm1"
 
 
+class Pyramid(nn.Module):
+    """As a detection network: each class looks into one level of a pyramid, which is built from the smallest up."""
+
+    def __init__(self):
+        super().__init__()
+        self.one, self.two = nn.Conv2d(3, 8, 3, 2, 1), nn.Conv2d(8, 8, 3, 2, 1)
+        self.low, self.high = nn.Conv2d(8, 8, 1), nn.Conv2d(8, 8, 1)
+
+    def forward(self, x):
+        large = self.one(x).relu()
+        low = self.low(self.two(large).relu()).relu()
+        high = self.high(large).relu()
+        return torch.stack([high.mean((1, 2, 3)), low.mean((1, 2, 3))], 1)
+
+
+def test_an_all_zero_map_tries_the_next_stage_back_and_says_so():
+    torch.manual_seed(0)
+    net, x = Pyramid().eval(), images(2, 16, 12)
+    assert choose_layer(net, x) == "high"
+    ahead = class_activation_map(net, x, "hirescam", 0)
+    assert ahead.layer == ("high",)
+    assert "all_zero_at" not in ahead.details
+    back = class_activation_map(net, x, "hirescam", 1)
+    assert back.layer == ("low",)
+    assert back.details["all_zero_at"] == ["high"]
+    assert bool(back.raw.any())
+    assert torch.equal(back.raw, class_activation_map(net, x, "hirescam", 1, "low").raw)
+    assert "all zero at high" in back._band(0).lines
+    # A layer that was asked for is the one that is looked at.
+    assert not bool(class_activation_map(net, x, "hirescam", 1, "high").raw.any())
+
+
+def test_where_all_maps_are_zero_it_is_the_last_stage():
+    net, x = Pyramid().eval(), images(1, 16, 12)
+    with torch.no_grad():
+        for parameter in net.parameters():
+            parameter.fill_(-1)
+    heat = class_activation_map(net, x.abs(), "hirescam", 1)
+    assert not bool(heat.raw.any())
+    assert "all_zero_at" not in heat.details
+
+
 def test_stages_are_the_last_layers_at_each_resolution():
     torch.manual_seed(0)
     net, x = resnet().eval(), images(1, SIDE, SIDE)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from viztool.cam import registry
 from viztool.cam.decomposition import first_component
 from viztool.cam.evidence import Evidence
-from viztool.cam.layer_choice import choose_layer, stages
+from viztool.cam.layer_choice import choose_layer, stages, stages_before
 from viztool.cam.registry import CamMethod
 from viztool.cam.smoothing import fuse, largest, views
 from viztool.errors import LayerError, TargetError, ViztoolError
@@ -47,9 +47,10 @@ def class_activation_map(
     method: one of `viztool.cam.METHODS`; `viztool.cam.describe(method)` is its formula and paper.
     target: a class, by index or name; a list, one for each image; or a callable from the network's output to one
         score an image. By default the class that each image's output says.
-    layer: a pattern or a module as in `capture`; by default the last stage with maps that the output depends on. Of
-        several layers the result is the mean of their maps, each over its own largest absolute value, at
-        the size of the largest.
+    layer: a pattern or a module as in `capture`; by default the last stage with maps that the output depends on, or
+        the next before it where the map is not all zero (`details["all_zero_at"]` then names those where it is). Of
+        several layers the result is the mean of their maps, each over its own largest absolute value, at the size of
+        the largest.
     smooth_flips, smooth_scales: also look at the mirrored image, and at the image at these scales (for
         networks that take other sizes); the result is the mean of the maps, each over its own largest
         absolute value, at the size of the first.
@@ -68,27 +69,56 @@ def class_activation_map(
     x, subjects = one_batch(model, photo, source)
     net = unwrap(model)
     with torch.inference_mode(False), torch.no_grad(), evaluating(net), frozen(net), watch({}):
-        layers = _layers(net, x, chosen, layer)
-        question = Question(model, x, target, layers=layers, seed=seed)
-        maps = [
-            back(_map(chosen, question if view is x else question.on(view), smooth_eigen))
-            for view, back in views(x, smooth_flips, smooth_scales)
-        ]
-        raw = maps[0] if len(maps) == 1 else fuse(maps, (maps[0].shape[1], maps[0].shape[2]))
+        question = Question(model, x, target, layers=_layers(net, x, chosen, layer), seed=seed)
+        raw = _seen(chosen, question, smooth_flips, smooth_scales, smooth_eigen)
+        single = not smooth_flips and not {*smooth_scales} - {1}
+        if layer is None and question.layers and not bool(raw.any()):
+            question, raw = _further_back(
+                question, raw, lambda other: _seen(chosen, other, smooth_flips, smooth_scales, smooth_eigen)
+            )
         return Heatmap(
             method=chosen.name,
             raw=raw.cpu(),
             target=question.target.names,
             classes=question.target.classes,
             score=question.score.cpu(),
-            layer=layers,
+            layer=question.layers,
             signed=chosen.signed,
             subjects=subjects,
             predictions=question.reader.says(question.output, len(x)),
-            unit=chosen.unit if len(maps) == 1 and len(layers) <= 1 else "of the maximum",
+            unit=chosen.unit if single and len(question.layers) <= 1 else "of the maximum",
             seed=seed,
             details={"title": chosen.title, "paper": chosen.paper, **question.details},
         )
+
+
+def _seen(
+    method: CamMethod, question: Question, smooth_flips: bool, smooth_scales: Sequence[float], smooth_eigen: bool
+) -> Tensor:
+    """The map, (N, h, w), over all that is looked at."""
+    x = question.x
+    maps = [
+        back(_map(method, question if view is x else question.on(view), smooth_eigen))
+        for view, back in views(x, smooth_flips, smooth_scales)
+    ]
+    return maps[0] if len(maps) == 1 else fuse(maps, (maps[0].shape[1], maps[0].shape[2]))
+
+
+def _further_back(question: Question, raw: Tensor, see: Callable[[Question], Tensor]) -> tuple[Question, Tensor]:
+    """The last stage before the question's layer where the map is not all zero, and it; these if there is none.
+
+    So it is where a network goes on from one of several layers, which a target may not come from: the boxes of a
+    detection network each look into the level of its pyramid that has their size.
+    """
+    silent = list(question.layers)
+    for stage in stages_before(question.net, question.x, question.layers[0]):
+        other = question.on(question.x, (stage,))
+        found = see(other)
+        if bool(found.any()):
+            other.details["all_zero_at"] = silent
+            return other, found
+        silent.append(stage)
+    return question, raw
 
 
 def _layers(net: nn.Module, x: Tensor, method: CamMethod, layer: Patterns | None) -> tuple[str, ...]:

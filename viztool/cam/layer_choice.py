@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterator
+from itertools import chain
 from math import prod
 from typing import Any
 
@@ -38,12 +39,22 @@ def choose_layer(net: nn.Module, x: Tensor) -> str:
     layers = tuple((name, type(layer)) for name, layer in named_layers(net).items())
     key = (tuple(x.shape[1:]), hash(layers))
     if key not in known:
-        candidates = _candidates(net, x[:1])
+        candidates = list(chain.from_iterable(_candidates(net, x[:1])))
         found = next((layer for layer in candidates if _matters(net, x[:1], layer)), None)
         if found is None:
             return candidates[0]  # not remembered: the network's last layer may be all zeros before it is trained
         known[key] = found
     return known[key]
+
+
+def stages_before(net: nn.Module, x: Tensor, layer: str) -> Iterator[str]:
+    """For each stage before that of `layer`, from the last: its last layer that the output depends on."""
+    candidates = _candidates(net, x[:1])
+    own = next((index for index, stage in enumerate(candidates) if layer in stage), len(candidates))
+    for stage in candidates[own + 1 :]:
+        found = next((each for each in stage if _matters(net, x[:1], each)), None)
+        if found is not None:
+            yield found
 
 
 def stages(net: nn.Module, x: Tensor) -> list[str]:
@@ -60,8 +71,8 @@ def _nothing(tensor: Tensor) -> None:
 Form = tuple[int, int, int]
 
 
-def _candidates(net: nn.Module, x: Tensor) -> list[str]:
-    """Stages from the last, each followed by the layers before it in the same form."""
+def _candidates(net: nn.Module, x: Tensor) -> list[list[str]]:
+    """Stages from the last, each with the layers before it in the same form. A layer is in one of them."""
     forms: dict[str, Form] = {}
 
     def note(name: str, layer: nn.Module, output: Any) -> None:
@@ -80,15 +91,17 @@ def _candidates(net: nn.Module, x: Tensor) -> list[str]:
         output = net(x.clone())
     scores = next((tensor for tensor in tensors_in(output) if tensor.dim() == 4), None)
     classes = None if scores is None else scores.shape[1]
-    candidates = []
+    candidates: list[list[str]] = []
     for stage in reversed(acts.layers):
         before = list(reversed(list(forms)))
         before = before[before.index(stage) :]
         if forms[stage][0] == classes:
-            candidates += [layer for layer in before if forms[layer][0] != classes]
+            alike = [layer for layer in before if forms[layer][0] != classes]
         else:
-            candidates += [layer for layer in before if forms[layer] == forms[stage]]
-    return list(dict.fromkeys(candidates)) or acts.layers[-1:]
+            alike = [layer for layer in before if forms[layer] == forms[stage]]
+        seen = set(chain.from_iterable(candidates))
+        candidates.append([layer for layer in alike if layer not in seen])
+    return [stage for stage in candidates if stage] or [acts.layers[-1:]]
 
 
 def _matters(net: nn.Module, x: Tensor, layer: str) -> bool:

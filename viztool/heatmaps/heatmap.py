@@ -142,6 +142,7 @@ class Heatmap(Result):
             f"{self.method} of {self.target[index]}",
             f"score {float(self.score[index]):.3g}",
             *([f"layer {', '.join(self.layer)}"] if self.layer else []),
+            *([f"all zero at {', '.join(self.details['all_zero_at'])}"] if "all_zero_at" in self.details else []),
             f"map {raw.shape[0]} × {raw.shape[1]}",
             *self.checks(index),
         ]
