@@ -234,7 +234,7 @@ class Atlas:
         failed = f", {len(self.failed)} failed" if self.failed else ""
         return (
             f"Atlas({self.about['fingerprint']['network']}: {sum(self.layers.values())} units of "
-            f"{len(self.layers)} layers over {self.photos} photos of {self.about['source']}{failed})"
+            f"{len(self.layers)} layers over {self.photos} photos of {self.about['source']['name']}{failed})"
         )
 
     def __getitem__(self, layer: str) -> Layer:
@@ -271,8 +271,8 @@ class Atlas:
         """The units that answer to this photo as to few others: (layer, channel, value, share above), rarest first.
 
         model: the one that the atlas is of. value: the spatial maximum. share above: of the atlas's photos, those whose
-        maximum is in a higher bin (see `bins`); of equal shares that one comes first whose value is more standard
-        deviations above its mean. Raises ViztoolError if the model has other weights.
+        maximum is in a higher bin (see `bins`); of equal shares that one comes first whose bin fewer photos reach, then
+        that whose value is more standard deviations above its mean. Raises ViztoolError if the model has other weights.
         """
         from viztool.atlas.unusual import unusual
 

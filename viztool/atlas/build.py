@@ -86,7 +86,7 @@ def build_atlas(
         job = Job(known, source, entries, channels, keep, place, digest_of(told), half)
         about: dict[str, Any] = {
             "fingerprint": told,
-            "source": source.name,
+            "source": {"name": source.name, "at": source.at},
             "fields": {layer.name: to_numbers(layer.axes) for layer in layer_list},
         }
         bounds = ranges(len(entries))

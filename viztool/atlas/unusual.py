@@ -24,13 +24,15 @@ from viztool.render.colormaps import Picture
 class Unusual:
     """A unit on a photo. value: its spatial maximum there, at `place`. share: of the atlas's photos that exceed it.
 
-    deviations: how many standard deviations the value is above the mean of all photos' maxima.
+    reached: the share that come as far, to a bin: all that saturate are alike. deviations: how many standard deviations
+    the value is above the mean of all photos' maxima.
     """
 
     layer: str
     channel: int
     value: float
     share: float
+    reached: float
     place: tuple[int, int]
     deviations: float
 
@@ -56,10 +58,9 @@ def unusual(atlas: Atlas, model: Model | nn.Module, photo: Picture, count: int) 
             raise ModelError(f"the activations of {name} are not finite (NaN or infinity) on this photo")
         layer = atlas[name]
         counts = layer.counts("maximum")
-        above = np.cumsum(counts[:, ::-1], 1)[:, ::-1]
-        above = np.concatenate([above[:, 1:], np.zeros((len(above), 1), np.int64)], 1)
-        codes = bins.codes(np.ascontiguousarray(each.highest))[0]
-        shares = above[np.arange(len(layer)), codes] / max(1, atlas.photos)
+        from_here = np.concatenate([np.cumsum(counts[:, ::-1], 1)[:, ::-1], np.zeros((len(counts), 1), np.int64)], 1)
+        codes = bins.codes(np.ascontiguousarray(each.highest))[0].astype(np.int64)
+        reached, shares = (from_here[np.arange(len(layer)), codes + more] / max(1, atlas.photos) for more in (0, 1))
         sd = layer.unit_numbers["maximum_sd"]
         with np.errstate(divide="ignore", invalid="ignore"):
             deviations = np.where(sd > 0, (each.highest[0] - layer.unit_numbers["maximum_mean"]) / sd, 0.0)
@@ -71,9 +72,10 @@ def unusual(atlas: Atlas, model: Model | nn.Module, photo: Picture, count: int) 
                     channel,
                     float(each.highest[0, channel]),
                     float(shares[channel]),
+                    float(reached[channel]),
                     (row, column),
                     float(deviations[channel]),
                 )
             )
-    found.sort(key=lambda one: (one.share, -one.deviations))
+    found.sort(key=lambda one: (one.share, one.reached, -one.deviations))
     return found[:count]

@@ -7,7 +7,6 @@ bytes wherever it is computed.
 from __future__ import annotations
 
 import hashlib
-import io
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
@@ -25,9 +24,8 @@ from viztool.errors import ImageError, ModelError, ViztoolError
 from viztool.hooks.capture import capture
 from viztool.hooks.evaluating import evaluating
 from viztool.hooks.naming import unwrap
-from viztool.images import read_image
+from viztool.images.bytes import decode
 from viztool.models.model import Model
-from viztool.models.preprocess import Photo
 
 BATCH = 8
 """Photos in one forward. On a CPU more of them outgrow its caches."""
@@ -147,19 +145,6 @@ def _read(job: Job, number: int) -> _Read:
     box = job.model.crop_box(photo.shape)
     size = (int(x.shape[-2]), int(x.shape[-1]))
     return _Read(Seen(number, digest, seen.stamp, (photo.shape[0], photo.shape[1]), box, size), x)
-
-
-def decode(content: bytes | Photo, name: str) -> Photo:
-    """The photo in a file's bytes. Raises ImageError, which names it."""
-    return content if isinstance(content, np.ndarray) else read_image(_Named(content, name))
-
-
-class _Named(io.BytesIO):
-    """Bytes that know what to be called in an error."""
-
-    def __init__(self, content: bytes, name: str) -> None:
-        super().__init__(content)
-        self.name = name
 
 
 def _run(job: Job, x: Tensor, count: int) -> dict[str, Look]:

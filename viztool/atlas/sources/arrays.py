@@ -18,6 +18,11 @@ class Arrays:
     photos: tuple[npt.NDArray[np.uint8], ...]
     name: str = "photos in memory"
 
+    @property
+    def at(self) -> None:
+        """Nowhere."""
+        return
+
     def entries(self) -> list[Entry]:
         width = len(str(max(0, len(self.photos) - 1)))
         return [Entry(f"{number:0{width}}", self._stamp(number), ("", number, 0)) for number in range(len(self.photos))]

@@ -38,6 +38,10 @@ class Source(Protocol):
     def name(self) -> str:
         """What a person calls it: the folder, the file."""
 
+    @property
+    def at(self) -> str | list[str] | None:
+        """What `find_source` finds it by from anywhere; None of photos in memory."""
+
     def entries(self) -> list[Entry]:
         """All its photos, in any order. Raises ViztoolError if it cannot be listed."""
 

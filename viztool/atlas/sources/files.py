@@ -25,6 +25,11 @@ class Files:
     root: str
     paths: tuple[str, ...] | None = None
 
+    @property
+    def at(self) -> str | list[str]:
+        """As `Source.at`."""
+        return self.url if self.paths is None else [str(self.system.unstrip_protocol(path)) for path in self.paths]
+
     @cached_property
     def system(self) -> Any:
         return fsspec.core.url_to_fs(self.url)[0]

@@ -25,6 +25,11 @@ class Rows:
     url: str
     path: str
 
+    @property
+    def at(self) -> str:
+        """As `Source.at`."""
+        return self.url
+
     @cached_property
     def system(self) -> Any:
         return fsspec.core.url_to_fs(self.url)[0]

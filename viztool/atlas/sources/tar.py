@@ -25,6 +25,11 @@ class Shards:
     url: str
     paths: tuple[str, ...]
 
+    @property
+    def at(self) -> str | list[str]:
+        """As `Source.at`."""
+        return [str(self.system.unstrip_protocol(path)) for path in self.paths]
+
     @cached_property
     def system(self) -> Any:
         return fsspec.core.url_to_fs(self.url)[0]

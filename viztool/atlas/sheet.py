@@ -1,0 +1,216 @@
+"""The sheets of an atlas: units with what they do, and what is unusual in a photo."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+import viztool
+from viztool.atlas.atlas import Atlas, Unit
+from viztool.atlas.crops import Album, cut
+from viztool.atlas.field import field_box, in_photo
+from viztool.atlas.unusual import Unusual
+from viztool.render.atlas_sheet import AtlasPage, Counted, Crop, UnitRow, atlas_page
+from viztool.render.canvas import Canvas
+from viztool.render.colormaps import Picture
+from viztool.results import Result
+
+_TOPS, _LEASTS = 5, 2
+SHOWN = 12
+"""Units on a sheet, if none are named: those that stand out most."""
+
+
+def outstanding(atlas: Atlas, layer: str, count: int = SHOWN) -> list[int]:
+    """The channels of a layer whose best photo stands out most, (maximum − mean) / sd of the maxima, best first."""
+    numbers = atlas[layer].unit_numbers
+    sd, rise = numbers["maximum_sd"], numbers["maximum_high"] - numbers["maximum_mean"]
+    score = np.divide(rise, sd, out=np.zeros_like(sd), where=sd > 1e-12)
+    return [int(channel) for channel in np.argsort(-score, kind="stable")[:count]]
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class AtlasSheet(Result):
+    """Some units of a layer, each with its numbers, its histogram and the places that it answers to most and least."""
+
+    atlas: Atlas
+    layer: str
+    channels: Sequence[int]
+    album: Album
+
+    def drawing(self) -> Canvas:
+        layer = self.atlas[self.layer]
+        return atlas_page(
+            AtlasPage(
+                title=f"{self.layer}: what its units answer to",
+                subtitle=f"{self.atlas.about['fingerprint']['network']} · {self.atlas.photos:,} photos of "
+                f"{self.atlas.about['source']['name']}",
+                notes=[
+                    "At the left, over all photos: the spatial maximum of each, and the units of this layer whose "
+                    "maxima go with its own (in brackets the correlation).",
+                    "Histogram: values at all positions of all photos, counts on a logarithmic scale.",
+                    "Crops: what the unit saw where its value is largest (smallest), one place a photo.",
+                ],
+                rows=[_row(layer[channel], self.album) for channel in self.channels],
+                footer=_footer(self.atlas),
+            )
+        )
+
+    @property
+    def numbers(self) -> dict[str, Any]:
+        """Every figure, ready for JSON."""
+        return {
+            "layer": self.layer,
+            "photos": self.atlas.photos,
+            "failed": len(self.atlas.failed),
+            "units": [self.atlas[self.layer][channel].numbers for channel in self.channels],
+            "fingerprint": self.atlas.about["fingerprint"],
+        }
+
+    @property
+    def in_words(self) -> str:
+        return f"{len(self.channels)} units of {self.layer} over {self.atlas.photos} photos"
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class UnusualSheet(Result):
+    """The units that answer to a photo as to few others, each beside the photos that it answers to most."""
+
+    atlas: Atlas
+    source: str
+    photo: Picture
+    seen: tuple[float, float, float, float]
+    size: tuple[int, int]
+    found: Sequence[Unusual]
+    album: Album
+    boxes: list[tuple[float, float, float, float]] = field(init=False)
+
+    def __post_init__(self) -> None:
+        boxes = [_box(self.atlas, one, self.size, self.seen, self.photo) for one in self.found]
+        object.__setattr__(self, "boxes", boxes)
+
+    def drawing(self) -> Canvas:
+        rows = []
+        for number, (one, box) in enumerate(zip(self.found, self.boxes, strict=True), 1):
+            unit = self.atlas[one.layer][one.channel]
+            lines = [*_shares(one, self.atlas.photos), *_words(unit)[:1]]
+            own = Crop(cut(self.photo, box), _number(one.value), begins="here")
+            tops = _crops(unit, self.album, 5, "top", "its top photos")
+            marks = [("here", one.value)]
+            rows.append(UnitRow(f"{number} · {one.layer} / {one.channel}", lines, _counted(unit, marks), [own, *tops]))
+        return atlas_page(
+            AtlasPage(
+                title=f"What is unusual in {self.source}",
+                subtitle=f"{self.atlas.about['fingerprint']['network']} · beside {self.atlas.photos:,} photos of "
+                f"{self.atlas.about['source']['name']}",
+                notes=[
+                    "Units whose spatial maximum on this photo is exceeded on the fewest photos of the atlas; of equal "
+                    "ones those come first that are most standard deviations above their mean.",
+                    "Boxes: what each unit sees where its value is largest.",
+                ],
+                rows=rows,
+                footer=_footer(self.atlas),
+                view=self.photo,
+                boxes=[(str(number), box) for number, box in enumerate(self.boxes, 1)],
+            )
+        )
+
+    @property
+    def numbers(self) -> dict[str, Any]:
+        """Every figure, ready for JSON."""
+        return {
+            "source": self.source,
+            "photos": self.atlas.photos,
+            "units": [
+                {
+                    "layer": one.layer,
+                    "channel": one.channel,
+                    "value": one.value,
+                    "share_above": one.share,
+                    "share_reached": one.reached,
+                    "deviations": one.deviations,
+                    "place": list(one.place),
+                    "box": list(box),
+                }
+                for one, box in zip(self.found, self.boxes, strict=True)
+            ],
+            "fingerprint": self.atlas.about["fingerprint"],
+        }
+
+    @property
+    def in_words(self) -> str:
+        first = self.found[0] if self.found else None
+        most = "" if first is None else f"; most {first.layer}/{first.channel}, {_shares(first, self.atlas.photos)[0]}"
+        return f"{len(self.found)} units to which {self.source} is unusual{most}"
+
+
+def _row(unit: Unit, album: Album) -> UnitRow:
+    crops = [
+        *_crops(unit, album, _TOPS, "top", "most"),
+        *_crops(unit, album, _LEASTS, "least", "least"),
+    ]
+    return UnitRow(
+        f"{unit.layer} / {unit.channel}", _words(unit), _counted(unit, [("99.9 %", unit.quantile(0.999))]), crops
+    )
+
+
+def _words(unit: Unit) -> list[str]:
+    lines = [
+        f"maximum {_number(unit.mean)} ± {_number(unit.sd)}, up to {_number(unit.maximum)}",
+        f"above 0 on {_percent(unit.active)} of photos",
+    ]
+    if unit.labels:
+        label, share = unit.labels[0]
+        lines.append(f"{label}: answers to {_percent(share)} (of all: 5 %)")
+    alike = ", ".join(f"{channel} ({value:.2f})" for channel, value in unit.alike[:2])
+    lines.append(f"goes with {alike}" if alike else "goes with no other")
+    return lines
+
+
+def _crops(unit: Unit, album: Album, count: int, kind: str, word: str) -> list[Crop]:
+    places = (unit.top if kind == "top" else unit.least)[:count]
+    return [
+        Crop(album.crop(place), _number(place[1]), begins=word if not at else "") for at, place in enumerate(places)
+    ]
+
+
+def _counted(unit: Unit, marks: Sequence[tuple[str, float]]) -> Counted:
+    histogram = unit.histogram
+    return Counted(histogram.edges, histogram.counts, marks)
+
+
+def _box(
+    atlas: Atlas,
+    one: Unusual,
+    size: tuple[int, int],
+    seen: tuple[float, float, float, float],
+    photo: Picture,
+) -> tuple[float, float, float, float]:
+    return in_photo(field_box(atlas.field(one.layer), one.place, size), size, seen, (photo.shape[0], photo.shape[1]))
+
+
+def _shares(one: Unusual, photos: int) -> list[str]:
+    """How many photos exceed it, and how many come as far, where that is more than a few."""
+    above = round(one.share * photos)
+    lines = [f"exceeded on {_of(above, photos)}"]
+    reached = round(one.reached * photos)
+    return lines if reached == above else [*lines, f"as much on {_of(reached - above, photos)}"]
+
+
+def _of(count: int, photos: int) -> str:
+    return f"{count or 'none'} of {photos:,} photos"
+
+
+def _footer(atlas: Atlas) -> str:
+    failed = f" · {len(atlas.failed)} photos could not be read" if atlas.failed else ""
+    return f"viztool {viztool.__version__} · {atlas.about['fingerprint']['preprocessing']}{failed}"
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.3g} %"
+
+
+def _number(value: float) -> str:
+    return f"{value:.3g}".replace("-", "−")
