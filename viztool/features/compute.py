@@ -20,6 +20,7 @@ from viztool.hooks.layouts import Layouts
 from viztool.hooks.naming import kind_of, named_layers, unwrap
 from viztool.hooks.select import STAGES, Patterns, as_words
 from viztool.hooks.stages import having_maps
+from viztool.hooks.tail import as_real
 from viztool.hooks.watch import watch
 from viztool.inspect.receptive_field import ReceptiveField
 from viztool.inspect.trace import FieldTracer
@@ -155,7 +156,7 @@ def _look(
 def _maps(layer: str, acts: Activations, layouts: Layouts) -> Tensor | None:
     first = next(tensors_in(acts[layer]), None)
     maps = None if first is None else layouts.find(layer, first)
-    return None if maps is None else maps.float()
+    return None if maps is None else as_real(maps).float()
 
 
 def _run(net: nn.Module, x: Tensor) -> Any:

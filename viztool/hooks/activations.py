@@ -118,7 +118,7 @@ class Activations:
 
     def __repr__(self) -> str:
         shapes = {
-            layer: [tuple(tensor.shape) for tensor in tensors_in(calls[-1].output)]
+            layer: ["nested" if tensor.is_nested else tuple(tensor.shape) for tensor in tensors_in(calls[-1].output)]
             for layer, calls in self._calls.items()
         }
         return f"Activations({shapes})"

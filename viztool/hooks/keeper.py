@@ -11,12 +11,13 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
+from torch._C._functorch import is_functorch_wrapped_tensor
 
 from viztool.errors import LayerError
 from viztool.hooks.activations import NOT_KEPT, Call, GradientAt
 from viztool.hooks.layouts import Layouts, Picture
 from viztool.tensors.layout import Layout, to_maps
-from viztool.tensors.tree import UncopyableError, map_tensors
+from viztool.tensors.tree import UncopyableError, map_tensors, tensors_in
 
 Array = npt.NDArray[Any]
 
@@ -25,6 +26,12 @@ _HELD = (Tensor, np.ndarray)
 _REFUSED = (
     "layer {!r} puts out {}, which cannot be copied, and what it holds may have changed since; "
     "capture the layers that are inside it"
+)
+
+
+_TRANSFORMED = (
+    "layer {!r} ran inside a transform of torch.func (vmap, jvp, grad), and its tensors ended with that; "
+    "capture a forward outside of it"
 )
 
 
@@ -47,6 +54,8 @@ class Keeper:
 
         inputs: the tensors that the layer was given, as `versions_of` told them before it ran.
         """
+        if any(map(is_functorch_wrapped_tensor, tensors_in(output))):
+            return Call(None, refused=_TRANSFORMED.format(layer)), None
         onward: list[Tensor] = []
         disturbed = False
         shared: list[Tensor] = []
@@ -105,6 +114,8 @@ class Keeper:
             own = tensor.clone().requires_grad_()
             return own, own.clone()
         own = tensor.clone() if self.copy else tensor.detach()
+        if tensor.is_nested:  # which no function of one's own can be given
+            return own.requires_grad_(), own.clone()
         return own.requires_grad_(), _SameMemory.apply(own, tensor.detach())
 
     def _derive(self, layer: str, source: Tensor, layout: Layout | None, exposed: bool, shared: list[Tensor]) -> Any:
@@ -162,6 +173,10 @@ class _SameMemory(torch.autograd.Function):
         return tensor.detach()
 
     @staticmethod
+    def jvp(ctx: Any, *tangents: Tensor) -> Tensor:
+        return tangents[0].view_as(tangents[0])
+
+    @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
         return gradients[0], None
 
@@ -182,7 +197,7 @@ def versions_of(tensors: Iterable[Tensor]) -> dict[int, int]:
 
 def storage_of(tensor: Tensor) -> int:
     """What tells the memory of one tensor from that of another; views have that of their base."""
-    if tensor.layout is not torch.strided:
+    if tensor.layout is not torch.strided or is_functorch_wrapped_tensor(tensor):
         return id(tensor)
     return int(tensor.untyped_storage()._cdata)
 

@@ -112,7 +112,7 @@ class Layouts:
 
     def of_tensor(self, tensor: Tensor) -> Layout | None:
         """The layout of what a layer put out, or of a view of it, while the forward runs."""
-        if tensor.layout is not torch.strided:
+        if tensor.layout is not torch.strided or tensor.is_nested:
             return None
         _, facts = self._facts.get(tensor.untyped_storage()._cdata, (None, []))
         shape, stride = tuple(tensor.shape), tensor.stride()
@@ -181,7 +181,7 @@ class Layouts:
             self._tokens.add(output.shape[1 if layout.channels == -1 else 2])
 
     def _remember(self, tensor: Tensor, layout: Layout) -> Fact | None:
-        if tensor.layout is not torch.strided:
+        if tensor.layout is not torch.strided or tensor.is_nested:
             return None
         fact = Fact(tuple(tensor.shape), tensor.stride(), layout)
         storage = tensor.untyped_storage()

@@ -13,8 +13,8 @@ from viztool.errors import LayerError, ModelError
 COMPILED = "_orig_mod"
 """The name of a layer in the wrapper that `torch.compile` makes of it."""
 
-_QUANTIZERS = frozenset({"weight_fake_quant", "activation_post_process"})
-"""What `torch.ao.quantization` puts into layers to round their weights and outputs."""
+_QUANTIZERS = frozenset({"weight_fake_quant", "activation_post_process", "_packed_params"})
+"""What `torch.ao.quantization` puts into layers to round and hold their weights and outputs."""
 
 
 def unwrap(net: object) -> nn.Module:

@@ -16,6 +16,7 @@ from viztool.errors import LayerError
 from viztool.hooks.keeper import versions_of
 from viztool.hooks.naming import named_layers, unwrap
 from viztool.hooks.select import Pattern, select
+from viztool.hooks.tail import as_real, require_gradient
 from viztool.hooks.turns import changing, running, surely
 from viztool.hooks.watch import watch
 from viztool.tensors.compare import alike
@@ -88,7 +89,9 @@ class Replay:
             raise LayerError(f"layer {chosen[0]!r} did not run; a replay needs one that does")
         if not isinstance(recorder.output, Tensor):
             raise LayerError(f"layer {chosen[0]!r} puts out {type(recorder.output).__name__}, not one tensor")
-        self.activations = recorder.output
+        self._layer = chosen[0]
+        self._recorded = recorder.output
+        self.activations = as_real(recorder.output)
         self._answers = self._first_that_repeats(recorder)
 
     def _first_that_repeats(self, recorder: _Recorder) -> list[tuple[nn.Module, Any]]:
@@ -136,7 +139,8 @@ class Replay:
             self._copies = True
             return self._run(activations, times)
 
-    def _run(self, activations: Tensor, times: int) -> Any:
+    def _run(self, given: Tensor, times: int) -> Any:
+        activations = self._quantized(given) if self._recorded.is_quantized else given
         queues: dict[nn.Module, deque[Any]] = {}
         for module, output in self._answers:
             queues.setdefault(module, deque()).append(output)
@@ -149,6 +153,15 @@ class Replay:
 
         with _answering(self._net, queues, give):
             return self._net(*map_tensors(lambda one: self._repeated(one, times), self._inputs))
+
+    def _quantized(self, activations: Tensor) -> Tensor:
+        """In the form in which the layer put them out."""
+        like = self._recorded
+        if activations.is_quantized:
+            return activations
+        if activations.requires_grad or like.qscheme() != torch.per_tensor_affine:
+            require_gradient(self._layer, like)
+        return torch.quantize_per_tensor(activations, like.q_scale(), like.q_zero_point(), like.dtype)
 
     def _repeated(self, recorded: Tensor, times: int) -> Tensor:
         """The recorded tensor for so many batches, not to be overwritten by what comes after."""

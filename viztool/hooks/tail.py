@@ -55,7 +55,7 @@ class TailPass:
             ):
                 self.output = root(*given)
         self._own = {name: _first_real(name, acts[name]) for name in acts}
-        self.activations = {name: own.detach() for name, own in self._own.items()}
+        self.activations = {name: as_real(own.detach()) for name, own in self._own.items()}
 
     def gradients(self, scores: Tensor, *, last: bool = True) -> dict[str, Tensor]:
         """The gradient of each image's score at each layer, in the form of the activations.
@@ -65,6 +65,8 @@ class TailPass:
         scores do not depend on a layer.
         """
         own = list(self._own.values())
+        for name, tensor in self._own.items():
+            require_gradient(name, tensor)
         found: tuple[Tensor | None, ...] = (None,) * len(own)
         if scores.requires_grad:
             found = torch.autograd.grad(scores.sum(), own, retain_graph=not last, allow_unused=True)
@@ -87,6 +89,20 @@ def _grad_from_here(name: str, module: nn.Module, output: Any) -> None:
 
 def _first_real(layer: str, output: Any) -> Tensor:
     first = next(tensors_in(output), None)
-    if first is None or not first.requires_grad:
+    if first is None or not (first.requires_grad or first.is_quantized):
         raise LayerError(f"layer {layer!r} puts out no tensor of real numbers; choose another layer")
     return first
+
+
+def as_real(tensor: Tensor) -> Tensor:
+    """The numbers that a quantized tensor stands for; any other as it is."""
+    return tensor.dequantize() if tensor.is_quantized else tensor
+
+
+def require_gradient(layer: str, tensor: Tensor) -> None:
+    """Raise LayerError for what a quantized layer puts out: that has no gradient."""
+    if tensor.is_quantized:
+        raise LayerError(
+            f"layer {layer!r} is quantized and has no gradient; take a method without "
+            "(eigencam, scorecam, ablationcam) or the network as it was before"
+        )

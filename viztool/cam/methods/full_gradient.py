@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from viztool.cam.biases import bias_terms
 from viztool.cam.evidence import Evidence
 from viztool.cam.registry import method
+from viztool.errors import TargetError
 from viztool.heatmaps.balance import balance
 from viztool.hooks.layout_memory import following
 from viztool.hooks.layouts import Layouts
@@ -35,6 +36,8 @@ def full_grad(evidence: Evidence) -> Tensor:
             leaf, output = question.graph()
     with torch.enable_grad():
         scores = question.target.scores(output)[0]
+        if not scores.requires_grad:
+            raise TargetError("the score does not depend on the input by a gradient; take method='scorecam'")
         (gradient,) = torch.autograd.grad(scores.sum(), leaf)
     terms.add("", gradient * x)
     question.details["completeness"] = balance(terms.total, question.score, "f(x)")
