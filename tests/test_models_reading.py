@@ -1,5 +1,7 @@
 """How an output is read: what is claimed where it is known, and nothing where it is not."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -8,6 +10,9 @@ from torch import nn
 
 import viztool
 from viztool.errors import ModelError, SettingError, TargetError
+from viztool.kernels.ascent import Settings
+from viztool.kernels.task import Task
+from viztool.kernels.units import classes_of
 from viztool.models.reader import Reader, ending_of, is_zoo
 
 PHOTO = np.random.default_rng(0).integers(0, 256, (40, 48, 3), np.uint8)
@@ -223,6 +228,16 @@ class TestBinary:
             whole = found.raw.mean() + sign * model.net.last.bias.detach()[0]
             assert float(whole) == pytest.approx(sign * float(z), abs=1e-5)
 
+    @pytest.mark.parametrize("end", [lambda values: values, torch.sigmoid], ids=["logit", "probability"])
+    @pytest.mark.parametrize(
+        "method", ["gradient", "integrated_gradients", "occlusion", "lrp_epsilon", "lrp_zplus", "deeplift"]
+    )
+    def test_what_speaks_for_one_speaks_against_the_other(self, method, end):
+        model = model_of(Head(1, end), classes=["cat", "dog"])
+        cat, dog = (viztool.attribute(model, PHOTO, method, name).raw for name in ("cat", "dog"))
+        assert float(dog.abs().max()) > 0
+        torch.testing.assert_close(cat, -dog, rtol=1e-4, atol=1e-4 * float(dog.abs().max()))
+
     def test_every_room_takes_a_name(self, model):
         attribution = viztool.attribute(model, PHOTO, "gradient", "dog")
         assert attribution.target == ("dog",)
@@ -231,6 +246,20 @@ class TestBinary:
         assert numbers["probability"] == pytest.approx(dict(model.predict(PHOTO))["cat"])
         sheet = viztool.visualize_kernels(model, targets=["dog", "cat"], steps=1, size=32)
         assert [(kernel.unit, kernel.label) for kernel in sheet.kernels] == [(1, "dog"), (0, "cat")]
+
+
+def test_a_run_that_reads_the_output_otherwise_is_another_run():
+    def identity(**settings):
+        model = model_of(Head(1), **settings)
+        return Task(model, classes_of(model, [0], (32, 32)), Settings(1, (32, 32), None, None), False, 0).identity
+
+    def last(output):
+        return output[:, -1:]
+
+    ways = [{"output": "sigmoid"}, {"output": "scores"}, {"classes": ["a", "b"]}, {"output": last}]
+    found = [json.dumps(identity(**way)) for way in ways]
+    assert len(set(found)) == len(ways)
+    assert found[-1] == json.dumps(identity(output=last)) and " at 0x" not in found[-1]
 
 
 class TestForms:

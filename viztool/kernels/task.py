@@ -17,6 +17,7 @@ from viztool.kernels.loop import ascend
 from viztool.kernels.objectives import OUTPUT, Objective, channel, logit
 from viztool.kernels.units import Units
 from viztool.models.model import Model
+from viztool.models.reading import said
 from viztool.models.repeated import at_once
 from viztool.results import versions
 
@@ -68,7 +69,9 @@ class Task:
         return {
             "network": _digest(unwrap(self.model.net)),
             "input": repr(self.model.input),
-            "output": repr(self.model.output),
+            "output": said(self.model.output),
+            # One output of a network is another unit where it has two names.
+            "names": len(self.model.classes or ()),
             "layer": self.units.layer,
             "units": list(self.units.indices),
             "negative": self.negative,

@@ -141,3 +141,10 @@ def check_output(output: Any) -> Output | None:
         f"output must be {', '.join(get_args(Named))}, or a callable from the network's output to (N, K), got "
         f"{output!r}"
     )
+
+
+def said(output: Output | None) -> str:
+    """How an output is read, in words that are the same in every process; of a callable its module and name."""
+    if callable(output):
+        return f"{getattr(output, '__module__', '')}.{getattr(output, '__qualname__', type(output).__qualname__)}"
+    return output or "nothing said"
