@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 import viztool
-from fuzzing.blocks import Layout
+from fuzzing.blocks import Act, Layout, Takes
 from fuzzing.checks.registry import check
 from fuzzing.judge import Judge
 from fuzzing.networks import Case
@@ -107,7 +107,11 @@ def maps(case: Case, judge: Judge) -> None:
     layouts = case.layouts()
     net = copy.deepcopy(case.net).eval()
     with judge.trying("maps", "all layers", refusable=False):
-        known = {name: as_maps(calls[-1], name, layouts) for name, calls in wanted.calls.items() if name}
+        # Of a layer that says nothing of itself only the shape tells.
+        mute = {name for name, layer in net.named_modules() if type(layer) in (Act, Takes) and is_leaf(layer)}
+        known = {
+            name: as_maps(calls[-1], name, layouts) for name, calls in wanted.calls.items() if name and name not in mute
+        }
         names = [name for name, expected in known.items() if expected is not None]
         with torch.no_grad(), viztool.capture(net, names, maps=True) as acts:
             net(case.x.clone())
