@@ -87,7 +87,7 @@ _PRODUCTS = re.compile(
     r"|transformer|cholesky|triangular_solve|_rnn_"
 )
 _HARMLESS = {
-    "_linalg_check_errors",
+    *("_linalg_check_errors", "linalg_vector_norm"),
     *("nms", "roi_align", "roi_pool", "ps_roi_align", "ps_roi_pool"),  # of torchvision; they resize
 }
 
