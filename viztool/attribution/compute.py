@@ -35,8 +35,8 @@ def attribute(
 ) -> Heatmap:
     """Which pixels of the input speak for a score, and which against it.
 
-    photo: uint8 RGB (H, W, 3), or a list of these; or a tensor (N, C, H, W), normalised already, which a
-        bare network needs. They are looked at as one batch, and give N maps.
+    photo: uint8 RGB (H, W, 3), or a list of these; or a tensor (N, C, H, W) or (N, C, T, H, W), normalised
+        already, which a bare network needs. They are looked at as one batch, and give N maps.
     method: one of `viztool.attribution.METHODS`; `viztool.attribution.describe(method)` is its formula and paper.
     target: a class, by index or name; a list, one for each image; or a callable from the network's output to one
         score an image. By default the class that each image's output says.
@@ -46,7 +46,8 @@ def attribute(
     seed: of all that is random. source: what the photo is called on the sheet.
     options: those of the method: `steps`, `samples`, `noise`, `window`, `stride` ...
 
-    `.raw` is float32 (N, H, W) at the input's resolution, summed over its channels (and over time). `.details` says
+    `.raw` is float32 (N, H, W) at the input's resolution, summed over its channels; and, of an input (N, C, T, H, W),
+    over time, where `.over_time` has (N, T, H, W) if the method tells one moment from another. `.details` says
     with which options, and how far the map's sum is from what it should be. The network runs in evaluation
     mode and is left as it was. Raises ViztoolError for an unknown method, option or baseline, TargetError and
     ModelError for a target or an input that does not fit, or an operation that the method has no rule for.
@@ -60,7 +61,9 @@ def attribute(
         require_finite("the score", question.score)
         compared = (baseline_of(model, question.x, baseline),) if chosen.baseline else ()
         raw = chosen.compute(question, *compared, **settings).float()
-        raw = raw if raw.dim() == 3 else raw.sum(tuple(range(1, raw.dim() - 2)))
+        raw = raw if raw.dim() == 3 else raw.sum(1)
+        over_time = raw if raw.dim() == 4 else None
+        raw = raw if over_time is None else raw.sum(1)
         told = baseline if isinstance(baseline, str) else "a tensor"
         return Heatmap(
             method=chosen.name,
@@ -74,6 +77,7 @@ def attribute(
             predictions=question.reader.says(question.output, len(x)),
             unit=question.details.pop("unit", chosen.unit),
             seed=seed if chosen.seeded else None,
+            over_time=None if over_time is None else over_time.cpu(),
             details={
                 "title": chosen.title,
                 "paper": chosen.paper,

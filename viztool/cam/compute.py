@@ -10,10 +10,10 @@ from torch import Tensor, nn
 from viztool.cam import registry
 from viztool.cam.decomposition import first_component
 from viztool.cam.evidence import Evidence
-from viztool.cam.layer_choice import choose_layer, stages, stages_before
+from viztool.cam.layer_choice import choose_layer, last_over_time, stages, stages_before
 from viztool.cam.registry import CamMethod
 from viztool.cam.smoothing import fuse, largest, views
-from viztool.errors import LayerError, TargetError, ViztoolError
+from viztool.errors import LayerError, ModelError, TargetError, ViztoolError
 from viztool.heatmaps.heatmap import Heatmap
 from viztool.hooks.evaluating import evaluating
 from viztool.hooks.frozen import frozen
@@ -43,7 +43,8 @@ def class_activation_map(
     """Where a layer holds what speaks for a class.
 
     photo: uint8 RGB (H, W, 3), or a list of these; or a tensor (N, C, H, W), normalised already, which a
-        bare network needs. They are looked at as one batch, and give N maps.
+        bare network needs. They are looked at as one batch, and give N maps. Of a tensor (N, C, T, H, W) `.over_time`
+        has the map at each moment, and `.raw` is their sum.
     method: one of `viztool.cam.METHODS`; `viztool.cam.describe(method)` is its formula and paper.
     target: a class, by index or name; a list, one for each image; or a callable from the network's output to one
         score an image. By default the class that each image's output says.
@@ -67,18 +68,21 @@ def class_activation_map(
     if smooth_flips and callable(target):
         raise TargetError("mirroring moves what a target of your own may look at; leave smooth_flips out")
     x, subjects = one_batch(model, photo, source)
+    if x.dim() == 5 and (smooth_flips or smooth_scales):
+        raise ModelError("smooth_flips and smooth_scales are of pictures; leave them out where the input has a time")
     net = unwrap(model)
     with torch.inference_mode(False), torch.no_grad(), evaluating(net), frozen(net), watch({}):
         question = Question(model, x, target, layers=_layers(net, x, chosen, layer), seed=seed)
         raw = _seen(chosen, question, smooth_flips, smooth_scales, smooth_eigen)
         single = not smooth_flips and not {*smooth_scales} - {1}
-        if layer is None and question.layers and not bool(raw.any()):
+        if layer is None and question.layers and not question.has_time and not bool(raw.any()):
             question, raw = _further_back(
                 question, raw, lambda other: _seen(chosen, other, smooth_flips, smooth_scales, smooth_eigen)
             )
+        over_time = raw.cpu() if raw.dim() == 4 else None
         return Heatmap(
             method=chosen.name,
-            raw=raw.cpu(),
+            raw=raw.cpu() if over_time is None else over_time.sum(1),
             target=question.target.names,
             classes=question.target.classes,
             score=question.score.cpu(),
@@ -88,6 +92,7 @@ def class_activation_map(
             predictions=question.reader.says(question.output, len(x)),
             unit=chosen.unit if single and len(question.layers) <= 1 else "of the maximum",
             seed=seed,
+            over_time=over_time,
             details={"title": chosen.title, "paper": chosen.paper, **question.details},
         )
 
@@ -125,14 +130,19 @@ def _layers(net: nn.Module, x: Tensor, method: CamMethod, layer: Patterns | None
     if method.whole:
         if layer is not None:
             raise LayerError(f"{method.name} is of the whole network; leave the layer out")
+        if x.dim() == 5:
+            raise LayerError(f"{method.name} is of pictures, and the input has a time; take another method")
         return ()
     if layer is None:
-        return (choose_layer(net, x),)
+        return (choose_layer(net, x) if x.dim() == 4 else last_over_time(net, x),)
     patterns = as_words(named_layers(net), layer)
     found = stages(net, x) if STAGES in patterns else []
     named = [pattern for pattern in patterns if pattern != STAGES]
     picked = select(named_layers(net), named) if named or not found else []
-    return tuple(dict.fromkeys([*found, *picked]))
+    layers = tuple(dict.fromkeys([*found, *picked]))
+    if x.dim() == 5 and len(layers) > 1:
+        raise LayerError(f"{len(layers)} layers were picked; of an input with a time the map is of one")
+    return layers
 
 
 def _map(method: CamMethod, question: Question, smooth_eigen: bool) -> Tensor:
@@ -146,4 +156,5 @@ def _map_of_layer(method: CamMethod, evidence: Evidence, smooth_eigen: bool) -> 
     if method.gives == "weights":
         weighted = made * evidence.activations
         made = first_component(weighted) if smooth_eigen else weighted.sum(1)
-    return made.relu() if method.relu else made
+    made = made.relu() if method.relu else made
+    return made.unflatten(1, (evidence.times, -1)) if evidence.question.has_time else made

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from viztool.errors import LayerError
 from viztool.hooks.layout_memory import layouts_of
 from viztool.hooks.layouts import Layouts
 from viztool.hooks.replay import Replay
@@ -33,8 +34,7 @@ class Evidence:
     @cached_property
     def activations(self) -> Tensor:
         """A, (N, C, h, w)."""
-        kept = self.replay.activations if "replay" in self.__dict__ else self.question.tail.activations[self.layer]
-        return self.as_maps(kept).float()
+        return self.as_maps(self._kept).float()
 
     @cached_property
     def gradients(self) -> Tensor:
@@ -85,7 +85,7 @@ class Evidence:
         def scores(channels: Tensor) -> Tensor:
             times = len(channels)
             changed = rest.activations.repeat(times, *(1,) * (rest.activations.dim() - 1))
-            maps = self._layouts.channels(self.layer, changed)
+            maps = changed if self.question.has_time else self._layouts.channels(self.layer, changed)
             for index, channel in enumerate(channels.tolist()):
                 maps[index * batch : (index + 1) * batch, channel] = 0
             with torch.no_grad():
@@ -94,13 +94,34 @@ class Evidence:
         channels = torch.arange(self.activations.shape[1])
         return torch.cat([in_parts(scores, chunk) for chunk in channels.split(step)]).T
 
+    @property
+    def times(self) -> int:
+        """How many moments stand below one another in each map; 1 where the input has no time."""
+        return self._kept.shape[2] if self.question.has_time else 1
+
+    @property
+    def _kept(self) -> Tensor:
+        return self.replay.activations if "replay" in self.__dict__ else self.question.tail.activations[self.layer]
+
     def upsampled(self, maps: Tensor) -> Tensor:
-        """Maps (N, k, h, w) at the size of the input, bilinear."""
-        return F.interpolate(maps, self.question.size, mode="bilinear")
+        """Maps (N, k, h, w) at the size of the input, bilinear; (N, k, T, H, W) where that has a time."""
+        if not self.question.has_time:
+            return F.interpolate(maps, self.question.size, mode="bilinear")
+        return F.interpolate(maps.unflatten(2, (self.times, -1)), self.question.x.shape[2:], mode="trilinear")
 
     def as_maps(self, tensor: Tensor) -> Tensor:
-        """What the layer puts out for any number of images, or a gradient at it, as maps (n, C, h, w)."""
-        return self._layouts.maps(self.layer, tensor)
+        """What the layer puts out for any number of images, or a gradient at it, as maps (n, C, h, w).
+
+        Of an input with a time the moments, (n, C, t, h, w), stand below one another: (n, C, t · h, w).
+        """
+        if not self.question.has_time:
+            return self._layouts.maps(self.layer, tensor)
+        if tensor.dim() != 5:
+            raise LayerError(
+                f"layer {self.layer!r} puts out no maps over time (channels of time × height × width); "
+                "choose a layer before the network flattens them"
+            )
+        return tensor.flatten(2, 3)
 
     @property
     def _layouts(self) -> Layouts:

@@ -57,6 +57,24 @@ def stages_before(net: nn.Module, x: Tensor, layer: str) -> Iterator[str]:
             yield found
 
 
+def last_over_time(net: nn.Module, x: Tensor) -> str:
+    """Of an input (N, C, T, H, W): the last layer that puts out such maps, of more than one place.
+
+    Raises LayerError if there is none.
+    """
+    found: list[str] = []
+
+    def note(name: str, layer: nn.Module, output: Any) -> None:
+        if name and isinstance(output, Tensor) and output.dim() == 5 and prod(output.shape[-2:]) > 1:
+            found.append(name)
+
+    with torch.no_grad(), watch(named_layers(net), exit=note):
+        net(x[:1].clone())
+    if not found:
+        raise LayerError("no layer puts out maps over time (channels of time × height × width)")
+    return found[-1]
+
+
 def stages(net: nn.Module, x: Tensor) -> list[str]:
     """The last layer at each resolution, in the order in which they run. Raises LayerError if none has maps."""
     with torch.no_grad(), having_maps(), capture(net, STAGES, reduce=_nothing) as acts:

@@ -15,8 +15,10 @@ from torch.nn import functional as F
 from viztool.errors import ModelError
 from viztool.models.subject import Subject
 from viztool.render.canvas import Canvas
+from viztool.render.colormaps import overlay
 from viztool.render.heat import HeatBand, HeatSheet, heat_sheet
 from viztool.render.predictions import Predictions
+from viztool.render.strip import Strip, StripTile
 from viztool.results import Result, made_by, versions
 
 SCALE_SHARE = 0.995
@@ -32,6 +34,8 @@ class Heatmap(Result):
     target: the class or score that each map is of; classes: its index, or None for a score of one's own.
     score: (N,) its value. layer: the layers that were used, in order; none for a method of pixels.
     signed: whether the method tells for from against, so that `raw` may be negative. unit: what `raw` is in.
+    over_time: of an input (N, C, T, H, W), the (N, t, h, w) of which `raw` is the sum over t, where the method tells
+        one moment from another.
     details: what else there is to know of the maps, such as the error of their completeness; ready for JSON.
     measured: lines on what was found of each image's map afterwards, such as `Evaluation.lines`.
 
@@ -49,13 +53,15 @@ class Heatmap(Result):
     predictions: tuple[Predictions, ...] = ()
     unit: str = "score"
     seed: int | None = None
+    over_time: Tensor | None = None
     details: Mapping[str, Any] = field(default_factory=dict)
     measured: Sequence[Sequence[str]] = ()
 
     def __post_init__(self) -> None:
-        for name in ("raw", "score"):
+        for name in ("raw", "score", "over_time"):
             # A result outlives the look: it must not keep a graph, and with it every activation.
-            object.__setattr__(self, name, getattr(self, name).detach())
+            kept = getattr(self, name)
+            object.__setattr__(self, name, None if kept is None else kept.detach())
         require_finite("the score", self.score)
         require_finite(f"the map of {self.method}", self.raw)
 
@@ -115,7 +121,8 @@ class Heatmap(Result):
     @property
     def arrays(self) -> dict[str, npt.NDArray[Any]]:
         """The raw maps (N, h, w), and "map" and "signed_map" (N, H, W), as the properties of these names."""
-        return {"raw": self.raw.numpy(), "map": self.map.numpy(), "signed_map": self.signed_map.numpy()}
+        over_time = {} if self.over_time is None else {"over_time": self.over_time.numpy()}
+        return {"raw": self.raw.numpy(), "map": self.map.numpy(), "signed_map": self.signed_map.numpy(), **over_time}
 
     def _image_numbers(self, index: int) -> dict[str, Any]:
         raw = self.raw[index]
@@ -128,6 +135,7 @@ class Heatmap(Result):
             "predictions": predictions.numbers,
             "reading": predictions.note,
             "map": list(raw.shape),
+            **({} if self.over_time is None else {"over_time": self.over_time[index].sum((1, 2)).tolist()}),
             "min": float(raw.min()),
             "max": float(raw.max()),
             "empty": not bool((raw != 0).any()),
@@ -156,12 +164,28 @@ class Heatmap(Result):
             unit=self.unit,
             lines=lines,
             predictions=self.predictions[index] if self.predictions else Predictions(),
+            over_time=self._strip(index),
         )
+
+    def _strip(self, index: int) -> Strip | None:
+        """Each moment of the map over the frame in the middle of those that it is of, all on one scale."""
+        if self.over_time is None:
+            return None
+        moments, frames = self.over_time[index], self.subjects[index].frames
+        limit = _end_of_scale(moments)
+        tiles = []
+        for moment, values in enumerate(moments):
+            first = len(frames) * moment // len(moments)
+            last = max(first, len(frames) * (moment + 1) // len(moments) - 1)
+            name = f"frame {first}" if first == last else f"frames {first} to {last}"
+            picture = overlay(values.numpy(), limit, frames[(first + last) // 2], heat=not self.signed)
+            tiles.append(StripTile(name, f"sum {float(values.sum()):.3g}", picture))
+        scale = f"one scale, to {limit:.3g} {self.unit}".strip()
+        return Strip(f"{self.subjects[index].source} over time", scale, tiles)
 
     def limit(self, index: int) -> float:
         """Where the colour scale of an image's map ends: of a coarse map, its largest absolute value."""
-        values = self.raw[index].abs().flatten()
-        return float(values.kthvalue(math.ceil(SCALE_SHARE * len(values))).values) or float(values.max())
+        return _end_of_scale(self.raw[index])
 
     def checks(self, index: int) -> list[str]:
         """Lines on how far to believe an image's map: whether it adds up, and how it stands beside random maps."""
@@ -172,6 +196,11 @@ class Heatmap(Result):
         if "standard_error" in self.details:
             lines.append(f"standard error {self.details['standard_error'][index]:.2g}")
         return [*lines, *self.measured[index]] if self.measured else lines
+
+
+def _end_of_scale(values: Tensor) -> float:
+    sizes = values.abs().flatten()
+    return float(sizes.kthvalue(math.ceil(SCALE_SHARE * len(sizes))).values) or float(sizes.max())
 
 
 def require_finite(what: str, values: Tensor) -> None:

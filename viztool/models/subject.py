@@ -26,7 +26,8 @@ class Subject(Part):
     """What was looked at, and with what.
 
     photo: (H, W, 3), or None if the network was given a tensor. view: (h, w, 3), what the network was
-    given of it, in colours. seen: (top, left, bottom, right) of that in the photo.
+    given of it, in colours. seen: (top, left, bottom, right) of that in the photo. frames: of a tensor with a
+    time, (C, T, H, W), all T in colours; the view is the one in the middle.
     """
 
     source: str
@@ -36,6 +37,7 @@ class Subject(Part):
     network: str
     weights: str
     preprocessing: str
+    frames: tuple[Picture, ...] = ()
 
     @property
     def numbers(self) -> dict[str, Any]:
@@ -57,8 +59,8 @@ def looks_at(
     Raises ModelError for anything else.
     """
     if isinstance(photo, Tensor):
-        if photo.dim() != 4 or not len(photo):
-            raise ModelError(f"a tensor to look at is (N, C, H, W), not {tuple(photo.shape)}")
+        if photo.dim() not in (4, 5) or not len(photo):
+            raise ModelError(f"a tensor to look at is (N, C, H, W), or (N, C, T, H, W), not {tuple(photo.shape)}")
         return [(photo, [_of_tensor(model, image, source) for image in photo])], len(photo) == 1
     if not isinstance(model, Model):
         raise ModelError("a bare network needs a normalised tensor (N, C, H, W); for a photo, use wrap_model first")
@@ -105,19 +107,21 @@ def _of_photo(model: Model, photo: Picture, source: str) -> Subject:
 
 
 def _of_tensor(model: Model | nn.Module, image: Tensor, source: str) -> Subject:
-    """image: (C, H, W). Its colours are its first three channels, stretched to their own range: it is normalised."""
+    """image: (C, H, W) or (C, T, H, W). Its colours: the first three channels, stretched to their own range."""
     shown = image.detach().float().nan_to_num()
-    shown = shown[:3] if len(shown) >= 3 else shown[:1].expand(3, -1, -1)
+    shown = shown[:3] if len(shown) >= 3 else shown[:1].expand(3, *shown.shape[1:])
     if isinstance(model, Model) and model.input.channel_order == "bgr":
         shown = shown.flip(0)
     low, high = shown.aminmax()
-    view = ((shown - low) / (high - low).clamp_min(1e-12) * 255).round().byte().permute(1, 2, 0).cpu().numpy()
+    colours = ((shown - low) / (high - low).clamp_min(1e-12) * 255).round().byte().movedim(0, -1).cpu().numpy()
+    frames = tuple(map(np.ascontiguousarray, colours)) if colours.ndim == 4 else ()
     return Subject(
         source="tensor" if source == "photo" else source,
         photo=None,
-        view=np.ascontiguousarray(view),
+        view=frames[len(frames) // 2] if frames else np.ascontiguousarray(colours),
         seen=None,
         network=model.name if isinstance(model, Model) else type(unwrap(model)).__name__,
         weights=model.weights if isinstance(model, Model) else "as given",
         preprocessing="input as given, shown stretched to its own range",
+        frames=frames,
     )

@@ -19,6 +19,7 @@ from viztool.render.parts import (
     draw_over,
 )
 from viztool.render.predictions import Predictions
+from viztool.render.strip import Strip, draw_strip
 from viztool.render.text import HEADING, RULE, SMALL, fit, wrap
 
 _SIDE = 280
@@ -30,7 +31,8 @@ _WORDS = WIDTH - 2 * MARGIN - 3 * (_SIDE + _GAP)
 class HeatBand:
     """One image. view: (H, W, 3) what the network was given. values: (h, w), not normalised, in `unit`.
 
-    limit: where the scale ends; values beyond it have the colour of its end.
+    limit: where the scale ends; values beyond it have the colour of its end. over_time: what is drawn below, of
+    something that has a time.
     """
 
     title: str
@@ -42,6 +44,7 @@ class HeatBand:
     unit: str
     lines: Sequence[str]
     predictions: Predictions
+    over_time: Strip | None = None
 
 
 @dataclass(frozen=True)
@@ -54,7 +57,12 @@ class HeatSheet:
 
 def heat_sheet(sheet: HeatSheet) -> Canvas:
     """Draw the sheet."""
-    return stack([*map(_draw_band, sheet.bands), draw_footer(sheet.footer)])
+    drawn = [part for band in sheet.bands for part in (_draw_band(band), *_draw_time(band))]
+    return stack([*drawn, draw_footer(sheet.footer)])
+
+
+def _draw_time(band: HeatBand) -> list[Canvas]:
+    return [] if band.over_time is None else [draw_strip(band.over_time)]
 
 
 def _draw_band(band: HeatBand) -> Canvas:

@@ -51,13 +51,14 @@ def strip_sheet(sheet: StripSheet) -> Canvas:
     return stack(
         [
             draw_heading(sheet.title, sheet.subtitle, sheet.notes),
-            *map(_draw_strip, sheet.strips),
+            *map(draw_strip, sheet.strips),
             draw_footer(sheet.footer),
         ]
     )
 
 
-def _draw_strip(strip: Strip) -> Canvas:
+def draw_strip(strip: Strip) -> Canvas:
+    """Draw one strip."""
     h, w = strip.tiles[0].picture.shape[:2]
     scale = _SIDE / max(h, w)
     size = max(1, round(h * scale)), max(1, round(w * scale))

@@ -68,6 +68,11 @@ class Question:
         """(H, W) of the input."""
         return self._x.shape[-2], self._x.shape[-1]
 
+    @property
+    def has_time(self) -> bool:
+        """Whether the input is (N, C, T, H, W)."""
+        return self._x.dim() == 5
+
     @cached_property
     def reader(self) -> Reader:
         """How the output is to be read."""

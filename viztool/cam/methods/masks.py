@@ -62,7 +62,8 @@ def _scores(evidence: Evidence, strength: float = 1.0) -> Tensor:
 def _masks(evidence: Evidence, channels: Sequence[int], strength: float = 1.0) -> Tensor:
     """H_k of some channels, (N, k, H, W). A constant map hides everything: it says nothing of where."""
     maps = evidence.upsampled(evidence.activations[:, channels])
-    low, high = maps.amin((2, 3), keepdim=True), maps.amax((2, 3), keepdim=True)
+    spots = tuple(range(2, maps.dim()))
+    low, high = maps.amin(spots, keepdim=True), maps.amax(spots, keepdim=True)
     return torch.where(high > low, strength * (maps - low) / (high - low), 0)
 
 
