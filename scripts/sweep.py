@@ -1,9 +1,10 @@
-"""Run every network of torchvision, with random weights, through capture, layer_table, feature_maps and Grad-CAM.
+"""Run every network of torchvision, with random weights, through what looks at layers, and check what it says of them.
 
     python scripts/sweep.py [--only PATTERN] [--timm] [--check NAME]
 
 Capture is judged by plain forward hooks in a forward of their own: each output is hashed at once, before a
-later layer can write into it, and the capture of a second forward must have the same bits.
+later layer can write into it, and the capture of a second forward must have the same bits. What is drawn as a
+map is judged by a spot of the input, at three sizes that are not square: it must change most there.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ import click
 import numpy as np
 import torch
 from _cam_check import check_cam
+from _spot_check import check_spots
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -53,7 +55,7 @@ BOXES = 32
 SMALL = ("atto", "femto", "pico", "nano", "xxs", "xxt", "xs", "xtiny", "mini", "tiny", "micro", "small", "_s")
 """How timm calls its small networks, the smallest first."""
 
-CHECKS = ("capture", "layer_table", "feature_maps", "gradcam")
+CHECKS = ("capture", "layer_table", "feature_maps", "gradcam", "spots")
 
 LINE = "{:<36} {:>11} {:>6} {:>7} {:>5}  {:<6} {:<10} {:>7}  {}"
 
@@ -84,6 +86,7 @@ class Report:
     table: str = ""
     maps: str = ""
     cam: str = ""
+    spots: str = ""
     seconds: float = 0.0
     failures: list[str] = field(default_factory=list)
 
@@ -113,6 +116,9 @@ def sweep(entry: Entry, photo: Picture, checks: Collection[str]) -> Report:
         if "gradcam" in checks and entry.task == "classification":
             with report.check("gradcam"):
                 report.cam = check_cam(model, x)
+        if "spots" in checks and entry.task in ("classification", "segmentation"):
+            with report.check("spots"):
+                report.spots = str(check_spots(entry, model.net))
         if state(model.net) != before:
             report.failures.append("the network is not as it was")
     report.seconds = time.perf_counter() - start
@@ -327,6 +333,8 @@ def main(only: str, families: bool, checks: tuple[str, ...]) -> None:
         gc.collect()  # graphs and hooks hold one another; the next network needs the room
         reports.append(report)
         click.echo(as_line(report))
+        if report.spots:
+            click.echo(f"    {report.spots}")
         for failure in report.failures:
             click.echo(f"    {failure}")
     click.echo(summary(reports))
@@ -360,6 +368,7 @@ def summary(reports: list[Report]) -> str:
             f"compared: {sum(report.tensors for report in reports):,} tensors, of which wrong: "
             f"{sum(report.wrong for report in reports)}",
             f"feature maps: {drawn} drawn, {without} without 2D maps",
+            f"changed at the spot: the maps of {sum(bool(report.spots) for report in reports)} networks",
             f"Grad-CAM: {sum(bool(report.cam) for report in reports)} as plain autograd has it",
         ]
     )
