@@ -170,6 +170,29 @@ class UNet(nn.Module):
         return self.out(self.up1(torch.cat([self.up(two), one], 1)))
 
 
+class SideOutputs(nn.Module):
+    """HED (Xie and Tu 2015): each stage makes edges of its own, and the network puts them together."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one, self.two, self.three = (self.stage(*channels) for channels in [(3, 4), (4, 8), (8, 16)])
+        self.edges = nn.ModuleList([nn.Conv2d(channels, 1, 1) for channels in (4, 8, 16)])
+        self.together = nn.Sequential(nn.Conv2d(3, 1, 1), nn.Sigmoid())
+        self.pool = nn.MaxPool2d(2)
+
+    @staticmethod
+    def stage(inside: int, out: int) -> nn.Module:
+        return nn.Sequential(nn.Conv2d(inside, out, 3, padding=1), nn.ReLU(inplace=True))
+
+    def forward(self, x: Tensor) -> Tensor:
+        one = self.one(x)
+        two = self.two(self.pool(one))
+        three = self.three(self.pool(two))
+        edges = [edge(stage) for edge, stage in zip(self.edges, (one, two, three), strict=True)]
+        edges = [nn.functional.interpolate(each, x.shape[-2:], mode="bilinear") for each in edges]
+        return self.together(torch.cat(edges, 1))
+
+
 def two_resolutions() -> nn.Module:
     return nn.Sequential(
         nn.Conv2d(3, 4, 3, padding=1),
@@ -229,6 +252,7 @@ NETWORKS: dict[str, tuple[Callable[[], nn.Module], list[str]]] = {
         ["blocks.2", "blocks.5", "blocks.8", "blocks.11"],
     ),
     "U-Net": (UNet, ["low", "up2", "out"]),
+    "side outputs": (SideOutputs, ["one", "two", "three"]),
     "two resolutions": (two_resolutions, ["1", "3"]),
     "a trunk of two resolutions": (trunk_and_head, ["0.1", "0"]),
     "a strided block": (lambda: nn.Sequential(Strided(), nn.Flatten()), ["0"]),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from math import prod
 from typing import Any
 
 import torch
@@ -18,6 +19,7 @@ from viztool.hooks.select import STAGES, Patterns, as_list, select
 from viztool.hooks.stages import StageTracker, repeated_blocks
 from viztool.hooks.turns import Running, ending_forwards
 from viztool.hooks.watch import watch
+from viztool.tensors.size import Size
 from viztool.tensors.tree import tensors_in
 
 
@@ -191,7 +193,8 @@ class _StagePicker:
         if self._tracker is None:
             kept = self._also | (self._stages or set())
         else:
-            self._tracker.exit(name, self._stage_size(name, module, output), sequence=type(module) is nn.Sequential)
+            size, channels = self._form(name, module, output)
+            self._tracker.exit(name, size, channels=channels, sequence=type(module) is nn.Sequential)
             kept = self._also | self._tracker.alive
             if name == "":
                 self._stages, self._tracker = set(self._tracker.stages()), None
@@ -201,8 +204,13 @@ class _StagePicker:
                     self._acts.drop(layer)
         return self._recorder.exit(name, module, output) if name in kept else None
 
-    def _stage_size(self, name: str, module: nn.Module, output: Any) -> tuple[int, int] | None:
+    def _form(self, name: str, module: nn.Module, output: Any) -> tuple[Size | None, int]:
+        """(H, W) of the layer's maps, or None, and how many channels they have."""
         # The network's own output is no stage of it, and these hand on the one before them.
         if name == "" or isinstance(module, _HANDS_ON):
-            return None
-        return self._keeper.layouts.stage_size(name, output)
+            return None, 0
+        size = self._keeper.layouts.stage_size(name, output)
+        if size is None:
+            return None, 0
+        first = next(tensors_in(output))
+        return size, first[0].numel() // prod(size)

@@ -30,6 +30,8 @@ class StageTracker:
     - Inside a block with one change of resolution (a strided residual block, a transition), the layers
       before the change are steps of that block and not the end of the stage before it. Only in a plain
       sequence, which may be the whole trunk, they count if nothing else has had their resolution.
+    - A map of one channel beside others of the same size is a picture (the edges that a side output makes of a
+      stage, the places that attention weighs) and not what the network has made of its input.
     - A layer that is called twice has no one output, and a map of 1 × 1 shows nothing: neither counts.
     - A network that never changes resolution (a Vision Transformer) gives its blocks at 1/4, 2/4, 3/4
       and the whole of its depth.
@@ -40,6 +42,7 @@ class StageTracker:
     _running: list[str] = field(default_factory=list)
     _ended: set[str] = field(default_factory=set)
     _block_sizes: dict[str, Size] = field(default_factory=dict)
+    _of_many_channels: set[Size] = field(default_factory=set)
 
     @property
     def alive(self) -> set[str]:
@@ -49,8 +52,12 @@ class StageTracker:
         self._open.append([])
         self._running.append(name)
 
-    def exit(self, name: str, size: Size | None, *, sequence: bool = False) -> None:
+    def exit(self, name: str, size: Size | None, *, channels: int = 2, sequence: bool = False) -> None:
         """The layer, perhaps a plain sequence of others, has ended with maps of this size, or with none."""
+        if size is not None and channels > 1:
+            self._of_many_channels.add(size)
+        elif size in self._of_many_channels:
+            size = None
         inside = self._open.pop()
         while self._running.pop() != name:  # a layer that raised, in a network that went on without it
             inside = self._open.pop() + inside
