@@ -17,8 +17,7 @@ from viztool.kernels.redirect import Redirected
 from viztool.kernels.transforms import Transforms
 from viztool.models.model import Model
 from viztool.results import Part
-
-Size = tuple[int, int]
+from viztool.tensors.size import Size
 
 _CHECK_EVERY = 32
 _PATIENCE = 3

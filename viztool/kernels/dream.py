@@ -21,8 +21,7 @@ from viztool.models.model import Model, wrap_model
 from viztool.models.preprocess import LUMA, check_photo
 from viztool.render.colormaps import Picture
 from viztool.results import Result, versions
-
-Size = tuple[int, int]
+from viztool.tensors.size import Size
 
 _RATIO = 1.4
 _JITTER = 32

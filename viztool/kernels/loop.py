@@ -17,8 +17,7 @@ from viztool.kernels.transforms import Transforms, jitter, pad, rotate, scale
 from viztool.models.model import Model, wrap_model
 from viztool.models.preprocess import check_size
 from viztool.models.repeated import at_once
-
-Size = tuple[int, int]
+from viztool.tensors.size import Size
 
 
 def default_transforms(size: Size) -> Transforms:

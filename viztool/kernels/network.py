@@ -24,9 +24,8 @@ from viztool.models.model import Model
 from viztool.models.reading import Reading
 from viztool.tensors.compare import alike
 from viztool.tensors.layout import Layout, to_maps
+from viztool.tensors.size import Size
 from viztool.tensors.tree import tensors_in
-
-Size = tuple[int, int]
 
 _TOLERANCE = 1e-3
 """Of a layer's output, as a share of its largest value: what folding may change by rounding in another order."""

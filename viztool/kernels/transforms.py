@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-Size = tuple[int, int]
+from viztool.tensors.size import Size
 
 
 class Geometry(ABC):

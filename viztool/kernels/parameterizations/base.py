@@ -10,7 +10,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-Size = tuple[int, int]
+from viztool.tensors.size import Size
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from viztool.kernels.parameterizations.base import Canvas, Parameterization, Shape, Size, normal
+from viztool.kernels.parameterizations.base import Canvas, Parameterization, Shape, normal
+from viztool.tensors.size import Size
 
 
 @dataclass(frozen=True)

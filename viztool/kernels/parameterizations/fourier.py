@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from viztool.kernels.color import correlate, decorrelate
-from viztool.kernels.parameterizations.base import Canvas, Parameterization, Shape, Size, logit, normal
+from viztool.kernels.parameterizations.base import Canvas, Parameterization, Shape, logit, normal
+from viztool.tensors.size import Size
 
 _CONTRAST = 4.0
 """Divides the picture before the sigmoid (the code of lucid)."""

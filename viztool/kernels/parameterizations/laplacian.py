@@ -10,7 +10,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from viztool.kernels.color import correlate
-from viztool.kernels.parameterizations.base import Canvas, Parameterization, Shape, Size, normal
+from viztool.kernels.parameterizations.base import Canvas, Parameterization, Shape, normal
+from viztool.tensors.size import Size
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from viztool.kernels.color import correlate
-from viztool.kernels.parameterizations.base import Canvas, Parameterization, Shape, Size
+from viztool.kernels.parameterizations.base import Canvas, Parameterization, Shape
 from viztool.kernels.parameterizations.fourier import frequencies
 from viztool.kernels.parameterizations.spectrum import natural_spectrum
+from viztool.tensors.size import Size
 
 
 @dataclass(frozen=True)
