@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import threading
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -40,6 +41,7 @@ from viztool.render.text import Color, Style, text_width
 _POINT = 72 / 96  # of a pixel, as browsers have it
 _LONGEST = 14_400  # points; PDF 1.4, appendix C: no page is longer
 _GLASS = 0.2
+_NARROWER = 0.94  # DejaVu's letters beside Rubik's, that sheets are laid out in: few texts must be smaller still
 _lock = threading.Lock()  # matplotlib's settings are one for the whole process
 
 
@@ -127,18 +129,24 @@ def _shape(
 
 
 def _write(renderer: RendererBase, text: str, at: tuple[int, int], style: Style, place: Transform) -> None:
-    """The text as wide as the sheet has room for: in smaller letters, if those of this font are wider."""
-    font = FontProperties(family="DejaVu Sans", weight="bold" if style.weight >= 600 else "normal")
-    known = get_font(findfont(font)).get_charmap()
+    """The text in the width that the sheet has for it."""
+    file, known = _font("bold" if style.weight >= 600 else "normal")
     text = "".join(each if ord(each) in known else "\N{REPLACEMENT CHARACTER}" for each in text)
-    font.set_size(style.size)
+    font = FontProperties(fname=file, size=style.size)
     wide, _, _ = renderer.get_text_width_height_descent(text, font, False)
-    font.set_size(style.size * min(1, text_width(text, style) / max(wide, 1e-6)) * _scale(place))
+    font.set_size(style.size * min(_NARROWER, text_width(text, style) / max(wide, 1e-6)) * _scale(place))
     x, y = place.transform(at)
     gc = renderer.new_gc()
     gc.set_foreground(_share(style.color))
     renderer.draw_text(gc, x, y, text, font, 0)
     gc.restore()
+
+
+@cache
+def _font(weight: str) -> tuple[str, frozenset[int]]:
+    """The font's file, and the letters that it has."""
+    file = findfont(FontProperties(family="DejaVu Sans", weight=weight))
+    return file, frozenset(get_font(file).get_charmap())
 
 
 def _put(renderer: RendererBase, image: Image, place: Transform) -> None:
