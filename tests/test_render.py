@@ -176,3 +176,11 @@ class TestContactSheet:
 
         empty, half, full = ink(0.0), ink(0.5), ink(1.0)
         assert (half - empty) / (full - empty) == pytest.approx(0.5, abs=0.03)
+
+
+def test_a_file_name_that_is_no_text_can_be_drawn():
+    """Halves of a pair, as Python has them for bytes that are no UTF-8, end the process in OpenCV."""
+    canvas = Canvas(20, 100)
+    canvas.text("caf\udce9.jpg", 90, 15, BODY, "right")
+    assert (raster(canvas) < 128).any()
+    assert text_width("caf\udce9.jpg", BODY) == text_width("caf?.jpg", BODY)

@@ -44,14 +44,21 @@ def _font() -> Any:
     return cv2.FontFace("sans")
 
 
+def _drawable(text: str) -> str:
+    """Without halves of a pair, as file names have them that are no UTF-8: at these OpenCV ends the process."""
+    return text if text.isascii() else text.encode("utf-8", "replace").decode()
+
+
 def text_width(text: str, style: Style) -> int:
     """Width of the text in pixels."""
-    return int(cv2.getTextSize((1, 1), text, (0, 0), _font(), style.size, style.weight)[2]) if text else 0
+    if not text:
+        return 0
+    return int(cv2.getTextSize((1, 1), _drawable(text), (0, 0), _font(), style.size, style.weight)[2])
 
 
 def draw_text(canvas: Picture, text: str, x: int, baseline: int, style: Style) -> None:
     """Write on pixels, in place; x is the text's left end."""
-    cv2.putText(canvas, text, (x, baseline), style.color, _font(), style.size, style.weight)
+    cv2.putText(canvas, _drawable(text), (x, baseline), style.color, _font(), style.size, style.weight)
 
 
 def fit(text: str, width: int, style: Style) -> str:
