@@ -63,6 +63,7 @@ NOT_RUN = {
     "viztool evaluate photos/ --method all": "takes minutes",
     "viztool kernels -l blocks.4 -c 14 --compare transforms": "six ascents",
     "viztool dream photo.jpg -l blocks.4": "takes half a minute",
+    "viztool about photo_features.png": "is of what another line draws",
     "viztool gallery": "writes into the gallery",
 }
 """Lines of which only the options are read, and why."""
