@@ -21,7 +21,7 @@ import viztool
 from viztool.atlas.atlas import open_atlas
 from viztool.atlas.build import build_atlas
 from viztool.atlas.part import read_part
-from viztool.atlas.worker import ranges
+from viztool.atlas.ranges import ranges
 from viztool.errors import SettingError, ViztoolError
 
 COUNT = 75  # five ranges, the last one short

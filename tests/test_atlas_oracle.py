@@ -15,7 +15,7 @@ from torch import nn
 import viztool
 from viztool.atlas import bins
 from viztool.atlas.build import build_atlas
-from viztool.atlas.worker import BATCH
+from viztool.atlas.ranges import BATCH
 
 COPIES = {9: 4, 17: 4, 20: 2}
 

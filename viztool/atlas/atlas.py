@@ -231,11 +231,25 @@ class Atlas:
         self._held = dict(held or {})
 
     def __repr__(self) -> str:
-        failed = f", {len(self.failed)} failed" if self.failed else ""
-        return (
-            f"Atlas({self.about['fingerprint']['network']}: {sum(self.layers.values())} units of "
-            f"{len(self.layers)} layers over {self.photos} photos of {self.about['source']['name']}{failed})"
-        )
+        return f"Atlas({self.about['fingerprint']['network']}: {self.in_words})"
+
+    @property
+    def in_words(self) -> str:
+        """A line."""
+        failed = f"; {len(self.failed)} could not be looked at" if self.failed else ""
+        layers = "1 layer" if len(self.layers) == 1 else f"{len(self.layers)} layers"
+        return f"{sum(self.layers.values()):,} units of {layers} over {self.photos:,} photos{failed}"
+
+    @property
+    def numbers(self) -> dict[str, Any]:
+        """What it is of, ready for JSON."""
+        return {
+            "photos": self.photos,
+            "layers": self.layers,
+            "failed": [{"photo": name, "reason": reason} for name, reason in self.failed],
+            "source": self.about["source"]["name"],
+            "fingerprint": self.about["fingerprint"],
+        }
 
     def __getitem__(self, layer: str) -> Layer:
         if layer not in self.layers:

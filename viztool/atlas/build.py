@@ -19,15 +19,18 @@ from torch import nn
 
 from viztool.atlas import tables
 from viztool.atlas.atlas import Atlas, open_atlas
-from viztool.atlas.engines import Bounds, find_engine
+from viztool.atlas.engines import find_engine
 from viztool.atlas.field import to_numbers
-from viztool.atlas.fingerprint import differences, digest_of, fingerprint
+from viztool.atlas.fingerprint import differences, digest_of
 from viztool.atlas.layers import looked_at
 from viztool.atlas.lock import only_build
+from viztool.atlas.made_with import fingerprint
 from viztool.atlas.merge import label_shares, total
 from viztool.atlas.part import Part, is_whole, read_part, stamps
+from viztool.atlas.ranges import Bounds, ranges
 from viztool.atlas.sources import MISSING, Entry, Photos, Source, find_source
-from viztool.atlas.worker import Job, ranges
+from viztool.atlas.thumbnails import first_shard, write_thumbnails
+from viztool.atlas.worker import Job
 from viztool.errors import SettingError, ViztoolError
 from viztool.images import atomic_write
 from viztool.models.model import Model, wrap_model
@@ -50,6 +53,7 @@ def build_atlas(
     layers: str | Iterable[str] = "stages",
     keep: int = 16,
     workers: int | str | None = None,
+    thumbnails: bool = False,
     restart: bool = False,
     half: bool = False,
     callback: Callable[[Progress], None] | None = None,
@@ -62,7 +66,8 @@ def build_atlas(
         file system that fsspec knows. A photo's id is its path below the folder, its member's name, or its row.
     folder: where the atlas is, or will be. layers: patterns as in `capture`. keep: places of each unit that are kept.
     workers: None for this process, a number of processes, "ray" or "ray://HOST:PORT". The tables are the same, byte for
-        byte. half: bfloat16 where the network allows it: faster on a GPU, and another fingerprint.
+        byte. thumbnails: keep the crops of all places, small, so that they can be shown where the photos are not.
+        half: bfloat16 where the network allows it: faster on a GPU, and another fingerprint.
     restart: throw away what another network, other layers or other photos have left in the folder.
     callback: called after each range. say: called with a line on whatever a person would want to know.
 
@@ -91,12 +96,12 @@ def build_atlas(
         }
         bounds = ranges(len(entries))
         missing = _missing(job, bounds, tell)
-        if not missing and _is_finished(place, job.fingerprint):
+        if not missing and _is_finished(place, job.fingerprint, thumbnails):
             return open_atlas(place)
         _unfinish(place)
         tables.write_json(place / "about.json", about)
         _look(engine, job, bounds, missing, callback)
-        _put_together(job, bounds, about, {layer.name: layer.axes for layer in layer_list})
+        _put_together(job, bounds, about, {layer.name: layer.axes for layer in layer_list}, thumbnails)
     return open_atlas(place)
 
 
@@ -207,7 +212,9 @@ def _look(
             callback(Progress(done, count, found))
 
 
-def _put_together(job: Job, bounds: Sequence[Bounds], about: dict[str, Any], fields: dict[str, Any]) -> None:
+def _put_together(
+    job: Job, bounds: Sequence[Bounds], about: dict[str, Any], fields: dict[str, Any], thumbnails: bool
+) -> None:
     seen = {}
 
     def parts() -> Iterator[Part]:
@@ -231,14 +238,18 @@ def _put_together(job: Job, bounds: Sequence[Bounds], about: dict[str, Any], fie
     if any(label is not None for label in labels):
         made[tables.SHARES] = tables.share_table(label_shares(parts(), labels, totals))
     digests = {name: tables.write_table(job.folder, name, table) for name, table in made.items()}
+    if thumbnails:
+        digests |= write_thumbnails(job.folder, made[tables.PLACES], job.source, job.entries)
     tables.write_json(
         job.folder / "atlas.json", {**about, "photos": len(job.entries), "of": job.fingerprint, "tables": digests}
     )
 
 
-def _is_finished(place: Path, fingerprint: str) -> bool:
+def _is_finished(place: Path, fingerprint: str, thumbnails: bool) -> bool:
     told = tables.read_json(place / "atlas.json")
-    return told is not None and told["of"] == fingerprint and all((place / name).exists() for name in told["tables"])
+    if told is None or told["of"] != fingerprint or (thumbnails and not (place / first_shard()).exists()):
+        return False
+    return all((place / name).exists() for name in told["tables"])
 
 
 def _unfinish(place: Path) -> None:

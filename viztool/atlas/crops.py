@@ -5,14 +5,13 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from viztool.atlas.sources import Photos, find_source
+from viztool.atlas.thumbnails import cut, read_thumbnails
 from viztool.errors import ViztoolError
 from viztool.images.bytes import decode
 
 if TYPE_CHECKING:
-    from viztool.atlas.atlas import Atlas, Place
+    from viztool.atlas.atlas import Atlas, Unit
     from viztool.atlas.sources import Entry, Source
     from viztool.render.colormaps import Picture
 
@@ -28,7 +27,9 @@ class Album:
     """
 
     def __init__(self, atlas: Atlas, photos: Photos | None = None) -> None:
+        self._folder = atlas.folder
         self._given = atlas.about["source"]["at"] if photos is None else photos
+        self._thumbnails: dict[str, dict[tuple[int, str, int], bytes]] = {}
         self._decoded: dict[str, Picture | None] = {}
 
     def photo(self, name: str) -> Picture | None:
@@ -39,10 +40,19 @@ class Album:
             self._decoded[name] = self._read(name)
         return self._decoded[name]
 
-    def crop(self, place: Place) -> Picture | None:
-        """What the unit saw there; whole pixels, at least one."""
-        photo = self.photo(place[0])
-        return None if photo is None else cut(photo, place[3])
+    def crops(self, unit: Unit, kind: str, count: int) -> list[Picture | None]:
+        """What a unit saw at the first places of a kind ("top", "least"): whole pixels, or else the thumbnail."""
+        found: list[Picture | None] = []
+        for rank, place in enumerate((unit.top if kind == "top" else unit.least)[:count]):
+            photo = self.photo(place[0])
+            found.append(self._thumbnail(unit, kind, rank) if photo is None else cut(photo, place[3]))
+        return found
+
+    def _thumbnail(self, unit: Unit, kind: str, rank: int) -> Picture | None:
+        if unit.layer not in self._thumbnails:
+            self._thumbnails[unit.layer] = read_thumbnails(self._folder, unit.layer)
+        jpeg = self._thumbnails[unit.layer].get((unit.channel, kind, rank))
+        return None if jpeg is None else decode(jpeg, "thumbnail")
 
     def _read(self, name: str) -> Picture | None:
         source, entries = self._source
@@ -63,11 +73,3 @@ class Album:
             return source, {entry.id: entry for entry in source.entries()}
         except ViztoolError:
             return None, {}
-
-
-def cut(photo: Picture, box: tuple[float, float, float, float]) -> Picture:
-    """The part of a photo in (top, left, bottom, right): all pixels that the box touches, at least one."""
-    h, w = photo.shape[:2]
-    top, left = min(int(np.floor(box[0])), h - 1), min(int(np.floor(box[1])), w - 1)
-    bottom, right = max(int(np.ceil(box[2])), top + 1), max(int(np.ceil(box[3])), left + 1)
-    return np.ascontiguousarray(photo[top:bottom, left:right])

@@ -1,4 +1,4 @@
-"""What an atlas was made with: two with the same fingerprint have the same tables for the same photos."""
+"""What an atlas was made with, told apart: two with the same fingerprint have the same tables for the same photos."""
 
 from __future__ import annotations
 
@@ -6,52 +6,6 @@ import hashlib
 import json
 from collections.abc import Mapping
 from typing import Any
-
-import numpy as np
-import PIL
-import pyarrow as pa
-import torch
-from torch import nn
-
-import viztool
-from viztool.atlas import bins
-from viztool.atlas.worker import BATCH
-from viztool.hooks.naming import unwrap
-from viztool.models.model import Model
-
-
-def fingerprint(model: Model, layers: Mapping[str, int], keep: int, *, half: bool) -> dict[str, Any]:
-    """Ready for JSON, by what a person would look for a difference in."""
-    net = unwrap(model.net)
-    return {
-        "network": f"{model.name} ({type(net).__name__})",
-        "weights": weights_digest(net),
-        "layers": dict(layers),
-        "preprocessing": model.preprocessing,
-        "keep": keep,
-        "precision": str(model.dtype).removeprefix("torch.") + (" as bfloat16" if half else ""),
-        "device": model.device.type,
-        "batch": BATCH,
-        "bins": bins.COUNT,
-        "versions": {
-            "viztool": viztool.__version__,
-            "torch": torch.__version__,
-            "numpy": np.__version__,
-            "pillow": PIL.__version__,
-            "pyarrow": pa.__version__,
-        },
-    }
-
-
-def weights_digest(net: nn.Module) -> str:
-    """sha256 of the names and values of all parameters and buffers."""
-    digest = hashlib.sha256()
-    for name, tensor in net.state_dict().items():
-        if isinstance(tensor, torch.Tensor):
-            value = tensor.detach().cpu().contiguous()
-            digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
-            digest.update(value.reshape(-1).view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()
 
 
 def digest_of(told: Mapping[str, Any]) -> str:

@@ -10,9 +10,13 @@ import numpy as np
 
 import viztool
 from viztool.atlas.atlas import Atlas, Unit
-from viztool.atlas.crops import Album, cut
+from viztool.atlas.crops import Album
 from viztool.atlas.field import field_box, in_photo
-from viztool.atlas.unusual import Unusual
+from viztool.atlas.sources import Photos
+from viztool.atlas.thumbnails import cut
+from viztool.atlas.unusual import Unusual, unusual
+from viztool.errors import SettingError
+from viztool.models.model import Model
 from viztool.render.atlas_sheet import AtlasPage, Counted, Crop, UnitRow, atlas_page
 from viztool.render.canvas import Canvas
 from viztool.render.colormaps import Picture
@@ -29,6 +33,32 @@ def outstanding(atlas: Atlas, layer: str, count: int = SHOWN) -> list[int]:
     sd, rise = numbers["maximum_sd"], numbers["maximum_high"] - numbers["maximum_mean"]
     score = np.divide(rise, sd, out=np.zeros_like(sd), where=sd > 1e-12)
     return [int(channel) for channel in np.argsort(-score, kind="stable")[:count]]
+
+
+def chosen(atlas: Atlas, layer: str, channels: str | None) -> list[int]:
+    """The channels that a text such as "0-7,12" names; those that stand out most if there is none.
+
+    Raises LayerError for a channel that the layer does not have, SettingError for a text that names none.
+    """
+    if channels is None:
+        return outstanding(atlas, layer)
+    found: list[int] = []
+    for part in channels.split(","):
+        first, _, last = part.partition("-")
+        try:
+            found += range(int(first), int(last or first) + 1)
+        except ValueError:
+            raise SettingError(f"{channels!r} names no channels; give numbers and ranges, such as 0-7,12") from None
+    return [atlas[layer][channel].channel for channel in found]
+
+
+def unusual_sheet(
+    atlas: Atlas, model: Model, photo: Picture, count: int, *, source: str, photos: Photos | None = None
+) -> UnusualSheet:
+    """What is unusual in a photo. source: what it is called. photos: where the atlas's photos are now."""
+    seen, x = model.crop_box(photo.shape), model.preprocess(photo)
+    size = (int(x.shape[-2]), int(x.shape[-1]))
+    return UnusualSheet(atlas, source, photo, seen, size, unusual(atlas, model, photo, count), Album(atlas, photos))
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -170,9 +200,11 @@ def _words(unit: Unit) -> list[str]:
 
 
 def _crops(unit: Unit, album: Album, count: int, kind: str, word: str) -> list[Crop]:
-    places = (unit.top if kind == "top" else unit.least)[:count]
+    values = [value for _, value, *_ in (unit.top if kind == "top" else unit.least)[:count]]
+    pictures = album.crops(unit, kind, count)
     return [
-        Crop(album.crop(place), _number(place[1]), begins=word if not at else "") for at, place in enumerate(places)
+        Crop(picture, _number(value), begins=word if not at else "")
+        for at, (picture, value) in enumerate(zip(pictures, values, strict=True))
     ]
 
 

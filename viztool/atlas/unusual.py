@@ -10,7 +10,7 @@ from torch import nn
 
 from viztool.atlas import bins
 from viztool.atlas.atlas import Atlas
-from viztool.atlas.fingerprint import weights_digest
+from viztool.atlas.made_with import weights_digest
 from viztool.atlas.tally import look
 from viztool.errors import ModelError, ViztoolError
 from viztool.hooks.capture import capture

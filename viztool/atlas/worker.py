@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from viztool.atlas.part import Part, Seen, write_part
+from viztool.atlas.ranges import BATCH, Bounds, part_file
 from viztool.atlas.sources import MISSING, Entry, Source
 from viztool.atlas.tally import Look, Tally, look
 from viztool.errors import ImageError, ModelError, ViztoolError
@@ -26,9 +27,6 @@ from viztool.hooks.evaluating import evaluating
 from viztool.hooks.naming import unwrap
 from viztool.images.bytes import decode
 from viztool.models.model import Model
-
-BATCH = 8
-"""Photos in one forward. On a CPU more of them outgrow its caches."""
 
 _AHEAD = 2
 """Batches that are read while the network runs."""
@@ -47,9 +45,9 @@ class Job:
     fingerprint: str
     half: bool = False
 
-    def part_file(self, bounds: tuple[int, int]) -> Path:
+    def part_file(self, bounds: Bounds) -> Path:
         """Where the part of the photos from bounds[0] up to bounds[1] lies."""
-        return self.folder / "parts" / f"{bounds[0]:09d}-{bounds[1]:09d}.part"
+        return part_file(self.folder, bounds)
 
 
 @dataclass
@@ -78,12 +76,12 @@ class _Batch:
         )
 
 
-def work(job: Job, bounds: tuple[int, int]) -> None:
+def work(job: Job, bounds: Bounds) -> None:
     """Look at the photos from bounds[0] up to bounds[1], and write the part. The network is left as it was."""
     write_part(job.part_file(bounds), compute(job, bounds), job.fingerprint)
 
 
-def compute(job: Job, bounds: tuple[int, int]) -> Part:
+def compute(job: Job, bounds: Bounds) -> Part:
     """The part of this range. Raises ModelError if the network cannot run on the photos, whatever they show."""
     seen: list[Seen] = []
     tallies = {name: Tally(channels, job.keep) for name, channels in job.layers.items()}
@@ -100,7 +98,7 @@ def compute(job: Job, bounds: tuple[int, int]) -> Part:
     return Part(*bounds, tuple(seen), {name: tally.part() for name, tally in tallies.items()})
 
 
-def _batches(job: Job, bounds: tuple[int, int], failed: list[Seen]) -> Iterator[_Batch]:
+def _batches(job: Job, bounds: Bounds, failed: list[Seen]) -> Iterator[_Batch]:
     """What can be read, in order; what cannot is added to `failed`. The next photos are read while the network runs."""
     batch = _Batch()
     with ThreadPoolExecutor(1) as pool:
@@ -185,13 +183,3 @@ def _one_thread() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
-
-
-def ranges(count: int) -> list[tuple[int, int]]:
-    """The fixed pieces that the work is cut in: a function of the number of photos alone, whole batches each.
-
-    Short enough that several workers have something to do and an interrupted one loses little, long enough that what is
-    kept of a range stays small beside its photos.
-    """
-    size = min(512, max(2 * BATCH, -(-count // (64 * BATCH)) * BATCH))
-    return [(start, min(start + size, count)) for start in range(0, count, size)]

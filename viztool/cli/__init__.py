@@ -6,6 +6,7 @@ import click
 
 import viztool
 from viztool.cli.about import about
+from viztool.cli.atlas import atlas
 from viztool.cli.attribute import attribute
 from viztool.cli.cam import cam
 from viztool.cli.demo import demo
@@ -41,10 +42,11 @@ def main() -> None:
     viztool attribute photo.jpg                which pixels speak for it, and which against
     viztool demo checkerboard                  a textbook claim, drawn and tested
     viztool kernels -l blocks.4                what its channels look for
+    viztool atlas build photos/ -o my.atlas    what every unit does over a whole data set
     viztool layers -m resnet50                 the layers, their shapes and receptive fields
     viztool about photo_features.png           how a picture was made, as it says itself
     """  # noqa: D301 (click's own mark for lines that stay as they are)
 
 
-for _command in (features, cam, attribute, evaluate, demo, kernels, dream, layers, models, gallery, about):
+for _command in (features, cam, attribute, evaluate, demo, kernels, dream, atlas, layers, models, gallery, about):
     main.add_command(_command)

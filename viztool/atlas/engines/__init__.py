@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from viztool.atlas.engines.base import Bounds, Engine
+from viztool.atlas.engines.base import Engine
 from viztool.atlas.engines.here import Here
 from viztool.atlas.engines.processes import Processes
 from viztool.atlas.engines.ray import Ray
 from viztool.errors import SettingError
 
-__all__ = ["Bounds", "Engine", "find_engine"]
+__all__ = ["Engine", "find_engine"]
 
 
 def find_engine(workers: int | str | None) -> Engine:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Protocol, TypeAlias
+from typing import Protocol
 
+from viztool.atlas.ranges import Bounds
 from viztool.atlas.worker import Job
-
-Bounds: TypeAlias = tuple[int, int]
 
 
 class Engine(Protocol):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from viztool.atlas.engines.base import Bounds
+from viztool.atlas.ranges import Bounds
 from viztool.atlas.worker import Job, work
 
 

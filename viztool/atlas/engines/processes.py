@@ -15,7 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from viztool.atlas.engines.base import Bounds
+from viztool.atlas.ranges import Bounds
 from viztool.atlas.worker import Job, work
 from viztool.errors import ViztoolError
 

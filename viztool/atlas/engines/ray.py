@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from viztool.atlas.engines.base import Bounds
+from viztool.atlas.ranges import Bounds
 from viztool.atlas.sources import MISSING
 from viztool.atlas.worker import Job, work
 from viztool.errors import ViztoolError
