@@ -77,11 +77,12 @@ class Layouts:
         self._placed: dict[int, Placed] = {}
 
     def enter(self, name: str, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        if name == "":
-            self._begin()
-            self._note_picture(args, kwargs)
-        direct = (each for each in (*args, *kwargs.values()) if isinstance(each, Tensor))
-        self._frames.append(_Frame(name, [(tensor, self.of_tensor(tensor)) for tensor in direct]))
+        with torch._C.DisableTorchFunction():  # what looks on at the functions of a forward need not see these
+            if name == "":
+                self._begin()
+                self._note_picture(args, kwargs)
+            direct = (each for each in (*args, *kwargs.values()) if isinstance(each, Tensor))
+            self._frames.append(_Frame(name, [(tensor, self.of_tensor(tensor)) for tensor in direct]))
 
     def exit(self, name: str, module: nn.Module, output: Any) -> None:
         """The layer has ended; of an output of several tensors the first counts."""
@@ -90,12 +91,13 @@ class Layouts:
             lost = frame.inside
             frame = self._frames.pop()
             frame.inside += lost
-        inside = list(tensors_in(output))
-        if len(inside) == 1:  # alone, or beside what is no tensor, such as the sides of the map
-            layout = self._judge(module, frame, inside[0])
-            self._note(inside[0], layout)
-        else:
-            layout = self.of_tensor(inside[0]) if inside else None
+        with torch._C.DisableTorchFunction():
+            inside = [output] if isinstance(output, Tensor) else list(tensors_in(output))
+            if len(inside) == 1:  # alone, or beside what is no tensor, such as the sides of the map
+                layout = self._judge(module, frame, inside[0])
+                self._note(inside[0], layout)
+            else:
+                layout = self.of_tensor(inside[0]) if inside else None
         self._found[name] = layout
         self.whole = self.whole or name == ""
 
