@@ -155,3 +155,27 @@ class TestQuestion:
             expected = torch.stack([net(each.clone())[:, 1] for each in copies])
         same(question.scores(copies), expected)
         same(question.gradients(copies), torch.stack([question.gradients(each[None])[0] for each in copies]))
+
+
+class Finder(nn.Module):
+    """A detection network with one kind of box, class 3, which it finds where the picture excites it enough."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 3)
+        self.relu = nn.ReLU()
+
+    def forward(self, x):
+        found = []
+        for score in self.relu(self.conv(torch.stack(list(x)))).amax((1, 2, 3)).sigmoid():
+            kept = score[None][score[None] > 0.9]
+            found.append({"boxes": kept.new_zeros(len(kept), 4), "labels": torch.full((len(kept),), 3), "scores": kept})
+        return found
+
+
+def test_a_class_that_is_not_found_in_a_changed_copy_has_a_score_of_0_there():
+    torch.manual_seed(0)
+    net, x = Finder().eval(), 3 * torch.randn(1, 3, 10, 10)
+    question = Question(net, x, 3)
+    assert float(question.score) > 0.9
+    assert question.scores(torch.stack([x, x * 0])).flatten().tolist() == [float(question.score), 0]

@@ -151,7 +151,8 @@ class Heatmap(Result):
             f"score {float(self.score[index]):.3g}",
             *([f"layer {', '.join(self.layer)}"] if self.layer else []),
             *([f"all zero at {', '.join(self.details['all_zero_at'])}"] if "all_zero_at" in self.details else []),
-            f"map {raw.shape[0]} × {raw.shape[1]}",
+            f"map {raw.shape[0]} × {raw.shape[1]}{', summed over time' if subject.frames else ''}",
+            *([f"beside it frame {len(subject.frames) // 2} of {len(subject.frames)}"] if subject.frames else []),
             *self.checks(index),
         ]
         return HeatBand(
