@@ -104,6 +104,22 @@ def test_gradients_reach_the_changed_activations(net):
     assert torch.equal(gradient, expected)
 
 
+@pytest.mark.parametrize("times", [1, 3])
+def test_what_comes_next_may_work_in_place(times):
+    net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(inplace=True), nn.Conv2d(4, 2, 3), nn.Sigmoid()).eval()
+    x = torch.randn(2, 3, 9, 8)
+    put_out = net[0](x).detach()
+    rest = Replay(net, x, "0")
+    assert torch.equal(rest.activations, put_out)
+    given = torch.cat([put_out * factor for factor in range(1, times + 1)])
+    kept = given.clone()
+    with torch.no_grad():
+        found = rest(given)
+        assert torch.equal(given, kept)
+        assert torch.equal(rest.activations, put_out)
+        assert torch.allclose(found, net[1:](kept.clone()), atol=1e-7)
+
+
 def test_the_last_call_of_a_shared_layer_is_replaced(net):
     rest = Replay(net, torch.randn(1, 3, 8, 8), "relu")
     changed = torch.randn_like(rest.activations)

@@ -140,16 +140,17 @@ class Replay:
             return self._run(activations, times)
 
     def _run(self, given: Tensor, times: int) -> Any:
-        activations = self._quantized(given) if self._recorded.is_quantized else given
+        # A copy: what comes next may work in place, and the caller's tensor stays as it is.
+        activations = (self._quantized(given) if self._recorded.is_quantized else given).clone()
         queues: dict[nn.Module, deque[Any]] = {}
         for module, output in self._answers:
             queues.setdefault(module, deque()).append(output)
         queues.setdefault(self._target, deque()).append(activations)
 
         def give(recorded: Any) -> Any:
-            return (
-                recorded if recorded is activations else map_tensors(lambda one: self._repeated(one, times), recorded)
-            )
+            if recorded is activations:
+                return recorded
+            return map_tensors(lambda one: self._repeated(one, times), recorded)
 
         with _answering(self._net, queues, give):
             return self._net(*map_tensors(lambda one: self._repeated(one, times), self._inputs))
