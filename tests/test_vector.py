@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
-from pdf_text import images, words
+from pdf_text import images, objects, words
 from PIL import Image
 from torch import nn
 
@@ -151,6 +151,15 @@ class TestPdf:
         assert b"/MediaBox [ 0 0 600 300 ]" in pdf(canvas)
         assert b"/MediaBox [ 0 0 14.4 14400 ]" in pdf(Canvas(100_000, 100)), "as long as a page may be"
 
+    def test_numbers_below_one_another_end_at_the_same_place(self):
+        ends = []
+        for number in ("7", "352,999,136"):
+            canvas = Canvas(20, 400)
+            canvas.text(number, 300, 15, BODY, "right")
+            left, wide = place_and_width(pdf(canvas), number)
+            ends.append(left + wide)
+        assert ends == pytest.approx([300 * 0.75] * 2, abs=0.3)
+
     def test_a_letter_that_the_font_lacks_is_marked(self):
         canvas = Canvas(20, 200)
         canvas.text("a 中 b", 0, 15, BODY)
@@ -159,6 +168,15 @@ class TestPdf:
     def test_the_same_bytes_each_time(self):
         drawing, *_ = curves()
         assert pdf(drawing) == pdf(drawing)
+
+
+def place_and_width(content, text):
+    """Of the first text: its left end and its width in points, by the advances of DejaVu's letters."""
+    stream = next(stream for _, stream in objects(content).values() if b" Tf" in stream)
+    left = float(re.search(rb"1 0 -?0 1 ([\d.]+) [\d.]+ cm\s+BT|BT.*?([\d.]+) [\d.]+ Td", stream, re.DOTALL)[1])
+    size = float(re.search(rb"/F\d+ ([\d.]+) Tf", stream)[1])
+    advance = {**dict.fromkeys("0123456789", 1303), ",": 651}
+    return left, sum(advance[letter] for letter in text) / 2048 * size
 
 
 def moved(drawing, down):

@@ -19,6 +19,7 @@ from viztool.render.text import Color, Style, text_width
 
 Size: TypeAlias = tuple[int, int]
 """Height and width in pixels."""
+Align: TypeAlias = Literal["left", "center", "right"]
 Points: TypeAlias = npt.NDArray[np.floating[Any]]
 """(n, 2): x and y from the middle of the first pixel."""
 
@@ -27,12 +28,13 @@ _DENSEST = 3  # picture pixels in a pixel of the sheet: 288 to an inch, as much 
 
 @dataclass(frozen=True)
 class Text:
-    """x: its left end."""
+    """x: its left end. align: which end keeps its place in letters that are narrower."""
 
     text: str
     x: int
     baseline: int
     style: Style
+    align: Align
 
 
 @dataclass(frozen=True)
@@ -127,16 +129,14 @@ class Canvas:
         self.width = width
         self.drawn: list[Drawn] = []
 
-    def text(
-        self, text: str, x: int, baseline: int, style: Style, align: Literal["left", "center", "right"] = "left"
-    ) -> None:
+    def text(self, text: str, x: int, baseline: int, style: Style, align: Align = "left") -> None:
         """Write; x is the text's left end, centre or right end."""
         if not text:
             return
         if align != "left":
             width = text_width(text, style)
             x -= width if align == "right" else width // 2
-        self.drawn.append(Text(text, x, baseline, style))
+        self.drawn.append(Text(text, x, baseline, style, align))
 
     def image(
         self, x: int, y: int, size: Size, draw: Callable[[Size], Picture], own: Size, *, smooth: bool = False

@@ -22,6 +22,7 @@ from matplotlib.path import Path
 from matplotlib.transforms import Affine2D, Transform
 
 from viztool.render.canvas import (
+    Align,
     Area,
     Canvas,
     Curve,
@@ -36,12 +37,13 @@ from viztool.render.canvas import (
     embedded,
     runs,
 )
-from viztool.render.text import Color, Style, text_width
+from viztool.render.text import Color, text_width
 
 _POINT = 72 / 96  # of a pixel, as browsers have it
 _LONGEST = 14_400  # points; PDF 1.4, appendix C: no page is longer
 _GLASS = 0.2
 _NARROWER = 0.94  # DejaVu's letters beside Rubik's, that sheets are laid out in: few texts must be smaller still
+_LEFT_OF: dict[Align, float] = {"left": 0, "center": 0.5, "right": 1}  # share of the spare room that is left of a text
 _lock = threading.Lock()  # matplotlib's settings are one for the whole process
 
 
@@ -80,8 +82,8 @@ def _draw_all(renderer: RendererBase, canvas: Canvas, place: Transform) -> None:
 
 def _draw(renderer: RendererBase, drawn: Drawn, place: Transform) -> None:
     match drawn:
-        case Text(text, x, baseline, style):
-            _write(renderer, text, (x, baseline), style, place)
+        case Text():
+            _write(renderer, drawn, place)
         case Image(x, y, (height, width)):
             _put(renderer, drawn, place)
         case Fill(x, y, width, height, color):
@@ -128,14 +130,17 @@ def _shape(
     gc.restore()
 
 
-def _write(renderer: RendererBase, text: str, at: tuple[int, int], style: Style, place: Transform) -> None:
+def _write(renderer: RendererBase, drawn: Text, place: Transform) -> None:
     """The text in the width that the sheet has for it."""
+    style = drawn.style
     file, known = _font("bold" if style.weight >= 600 else "normal")
-    text = "".join(each if ord(each) in known else "\N{REPLACEMENT CHARACTER}" for each in text)
+    text = "".join(each if ord(each) in known else "\N{REPLACEMENT CHARACTER}" for each in drawn.text)
     font = FontProperties(fname=file, size=style.size)
     wide, _, _ = renderer.get_text_width_height_descent(text, font, False)
-    font.set_size(style.size * min(_NARROWER, text_width(text, style) / max(wide, 1e-6)) * _scale(place))
-    x, y = place.transform(at)
+    room = text_width(drawn.text, style)
+    share = min(_NARROWER, room / max(wide, 1e-6))
+    font.set_size(style.size * share * _scale(place))
+    x, y = place.transform((drawn.x + _LEFT_OF[drawn.align] * (room - wide * share), drawn.baseline))
     gc = renderer.new_gc()
     gc.set_foreground(_share(style.color))
     renderer.draw_text(gc, x, y, text, font, 0)
