@@ -140,8 +140,7 @@ class Replay:
             return self._run(activations, times)
 
     def _run(self, given: Tensor, times: int) -> Any:
-        # A copy: what comes next may work in place, and the caller's tensor stays as it is.
-        activations = (self._quantized(given) if self._recorded.is_quantized else given).clone()
+        activations = self._quantized(given) if self._recorded.is_quantized else given
         queues: dict[nn.Module, deque[Any]] = {}
         for module, output in self._answers:
             queues.setdefault(module, deque()).append(output)
@@ -149,7 +148,7 @@ class Replay:
 
         def give(recorded: Any) -> Any:
             if recorded is activations:
-                return recorded
+                return recorded.clone()  # what comes next may work in place, and the caller's stays as it is
             return map_tensors(lambda one: self._repeated(one, times), recorded)
 
         with _answering(self._net, queues, give):
