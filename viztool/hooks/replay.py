@@ -82,6 +82,7 @@ class Replay:
         self._inputs = map_tensors(Tensor.clone, inputs if isinstance(inputs, tuple) else (inputs,))
         self._batch = next((len(tensor) for tensor in tensors_in(self._inputs) if tensor.dim()), 0)
         self._copies = False
+        self._overwrites = False
         recorder = _Recorder(self._target)
         with torch.no_grad(), running(self._net), watch(named, enter=recorder.enter, exit=recorder.exit):
             self.output = self._net(*map_tensors(Tensor.clone, self._inputs))
@@ -106,13 +107,18 @@ class Replay:
         return every
 
     def _repeats(self) -> bool:
+        given, self._overwrites = self.activations.clone(), False
+        before = versions_of([given])
         try:
             with torch.no_grad():
-                found = list(tensors_in(self._run(self.activations, 1)))
+                found = list(tensors_in(self._run(given, 1)))
         except torch.OutOfMemoryError:
             raise
         except Exception:
+            self._overwrites = True  # who knows
             return False
+        # Where a layer works in place on the activations, each replay gets a copy: the caller's stay as they are.
+        self._overwrites = given.is_inference() or given.is_quantized or versions_of([given]) != before
         expected = list(tensors_in(self.output))
         return len(found) == len(expected) and all(map(_alike, expected, found))
 
@@ -148,7 +154,7 @@ class Replay:
 
         def give(recorded: Any) -> Any:
             if recorded is activations:
-                return recorded.clone()  # what comes next may work in place, and the caller's stays as it is
+                return recorded.clone() if self._overwrites else recorded
             return map_tensors(lambda one: self._repeated(one, times), recorded)
 
         with _answering(self._net, queues, give):
