@@ -27,7 +27,8 @@ def test_the_map_is_that_of_python(desk):
     assert Path("photo_attribute.png").is_file()
     (check,) = numbers["images"][0]["checks"]
     told = expected.details["completeness"]
-    assert check == f"sum {told['sum'][0]:.3g} of {told['whole'][0]:.3g} = f(x) − f(baseline)"
+    shown = [f"{told[part][0]:.3g}".replace("-", "−") for part in ("sum", "whole")]
+        assert check == f"sum {shown[0]} of {shown[1]} = f(x) − f(baseline)"
 
 
 def test_all_methods_take_the_options_that_they_have(desk):

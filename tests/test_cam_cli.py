@@ -80,7 +80,7 @@ def test_a_box_says_how_much_of_the_map_lies_in_it(desk):
     at = divmod(int(heatmap.map[0].argmax()), 32)
     place = "inside" if at[1] < 16 else "outside"
     checks = json.loads(result.stdout)["results"][0]["images"][0]["checks"]
-    assert checks == [f"{energy:.0%} in the box (50% of the area)", f"peak {place} the box"]
+    assert checks == [f"{100 * energy:.0f} % in the box (50 % of the area)", f"peak {place} the box"]
 
 
 @pytest.mark.parametrize(("what", "kind"), [("weights", "weights"), ("classes", "labels")])

@@ -56,7 +56,7 @@ def sheet():
     tiles = [Tile(each, 1.5, f"#{index}", "σ 2") for index, each in enumerate(maps)]
     tiles.append(Tile(maps[0], 1.0, "#9", mark="dead"))
     band = Band("blocks.4", ["Conv2d", "4 channels of 7 × 5"], tiles, True, ("−max", "0", "max"))
-    said = ["cat & <dog>.jpg", "a net", "tabby", "75.0%", "lynx", "25.0%", "A note.", "blocks.4", "Conv2d"]
+    said = ["cat & <dog>.jpg", "a net", "tabby", "75.0 %", "lynx", "25.0 %", "A note.", "blocks.4", "Conv2d"]
     said += ["4 channels of 7 × 5", "−max", "0", "max", "#0  σ 2", "#1  σ 2", "#2  σ 2", "dead", "#9", "the foot"]
     return contact_sheet(Sheet(header, [band], "the foot", 7 / 5)), said, maps, photo
 

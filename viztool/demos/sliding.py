@@ -17,6 +17,7 @@ from viztool.demos.photo import Photo
 from viztool.demos.signal import blocks
 from viztool.render.canvas import Canvas
 from viztool.render.colormaps import Picture
+from viztool.render.numbers import number
 from viztool.render.panels import Equation, Grid
 from viztool.render.raster import raster
 from viztool.render.text import HEADING, INK, RULE, SMALL, TITLE
@@ -134,7 +135,7 @@ class Sliding:
         height, width = self.shape()
         patch, weights = self.under(*place)
         small = max(20, min(40, (_FRAME_WIDTH - 240) // (3 * weights.shape[1])))
-        sum_words = f"→ Σ = {float((patch * weights).sum()):.6g}".replace("-", "−")
+        sum_words = f"→ Σ = {number(float((patch * weights).sum()), '.6g')}".replace("-", "−")
         equation = Equation(
             [
                 Grid(patch, "under the kernel", limit=1e9, cell=small),

@@ -16,6 +16,7 @@ from viztool.heatmaps.heatmap import Heatmap
 from viztool.render.canvas import Canvas
 from viztool.render.colormaps import overlay
 from viztool.render.curves import CurveBand, CurveSheet, curve_sheet
+from viztool.render.numbers import number
 from viztool.results import Result, made_by, versions
 
 NAMES = {
@@ -157,7 +158,7 @@ class Evaluation(Result):
         return CurveBand(
             title=subject.source,
             subtitle=f"{self.heatmap.method} of {self.heatmap.target[index]}{place} · "
-            f"{self.unit} {float(self.probability[index]):.3g}",
+            f"{self.unit} {number(float(self.probability[index]), '.3g')}",
             picture=overlay(values, 1.0, subject.view, heat=not self.heatmap.signed),
             table=[("", "map", "random", "z"), *(self._row(name, index) for name in NAMES)],
             panels=panels({name: _course(curve, index) for name, curve in self.curves.items()}),

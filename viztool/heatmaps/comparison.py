@@ -12,6 +12,7 @@ import viztool
 from viztool.heatmaps.heatmap import SCALE_SHARE, Heatmap
 from viztool.render.canvas import Canvas
 from viztool.render.compare import CompareSheet, CompareTile, compare_sheet
+from viztool.render.numbers import number, percent
 from viztool.render.predictions import Predictions
 from viztool.results import Result
 
@@ -33,7 +34,7 @@ class Comparison(Result):
         subject = first.subjects[0]
         notes = [
             "Each tile is one method's map on a scale of its own, which ends at its largest value but for "
-            f"{1 - SCALE_SHARE:.1%} of its cells.",
+            f"{percent(1 - SCALE_SHARE, 1)} of its cells.",
         ]
         if self.failed:
             notes.append(f"Not on this network: {', '.join(self.failed)}.")
@@ -74,7 +75,7 @@ class Comparison(Result):
         place = f"{', '.join(heatmap.layer)} · " if heatmap.layer else ""
         lines = [
             f"{heatmap.method} · {heatmap.target[0]}",
-            f"{place}{values.shape[0]} × {values.shape[1]} · max {abs(values).max():.2g}",
+            f"{place}{values.shape[0]} × {values.shape[1]} · max {number(abs(values).max(), '.2g')}",
             *heatmap.checks(0),
         ]
         return CompareTile(values, heatmap.limit(0), heatmap.signed, lines)

@@ -17,6 +17,7 @@ from viztool.models.subject import Subject
 from viztool.render.canvas import Canvas
 from viztool.render.colormaps import overlay
 from viztool.render.heat import HeatBand, HeatSheet, heat_sheet
+from viztool.render.numbers import number
 from viztool.render.predictions import Predictions
 from viztool.render.strip import Strip, StripTile
 from viztool.results import Result, made_by, versions
@@ -116,7 +117,7 @@ class Heatmap(Result):
         """Method, target, score and layer of each image."""
         place = f" at {', '.join(self.layer)}" if self.layer else ""
         scores = zip(self.target, self.score.tolist(), strict=True)
-        return "; ".join(f"{self.method} of {target}, score {score:.3g}{place}" for target, score in scores)
+        return "; ".join(f"{self.method} of {target}, score {number(score, '.3g')}{place}" for target, score in scores)
 
     @property
     def arrays(self) -> dict[str, npt.NDArray[Any]]:
@@ -148,7 +149,7 @@ class Heatmap(Result):
         raw = self.raw[index].numpy()
         lines = [
             f"{self.method} of {self.target[index]}",
-            f"score {float(self.score[index]):.3g}",
+            f"score {number(float(self.score[index]), '.3g')}",
             *([f"layer {', '.join(self.layer)}"] if self.layer else []),
             *([f"all zero at {', '.join(self.details['all_zero_at'])}"] if "all_zero_at" in self.details else []),
             f"map {raw.shape[0]} × {raw.shape[1]}{', summed over time' if subject.frames else ''}",
@@ -180,8 +181,8 @@ class Heatmap(Result):
             last = max(first, len(frames) * (moment + 1) // len(moments) - 1)
             name = f"frame {first}" if first == last else f"frames {first} to {last}"
             picture = overlay(values.numpy(), limit, frames[(first + last) // 2], heat=not self.signed)
-            tiles.append(StripTile(name, f"sum {float(values.sum()):.3g}", picture))
-        scale = f"one scale, to {limit:.3g} {self.unit}".strip()
+            tiles.append(StripTile(name, f"sum {number(float(values.sum()), '.3g')}", picture))
+        scale = f"one scale, to {number(limit, '.3g')} {self.unit}".strip()
         return Strip(f"{self.subjects[index].source} over time", scale, tiles)
 
     def limit(self, index: int) -> float:
@@ -193,9 +194,10 @@ class Heatmap(Result):
         lines: list[str] = []
         for name in {"completeness", "conservation"} & self.details.keys():
             found = self.details[name]
-            lines.append(f"sum {found['sum'][index]:.3g} of {found['whole'][index]:.3g} = {found['of']}")
+            total, whole = (number(found[part][index], ".3g") for part in ("sum", "whole"))
+            lines.append(f"sum {total} of {whole} = {found['of']}")
         if "standard_error" in self.details:
-            lines.append(f"standard error {self.details['standard_error'][index]:.2g}")
+            lines.append(f"standard error {number(self.details['standard_error'][index], '.2g')}")
         return [*lines, *self.measured[index]] if self.measured else lines
 
 

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from viztool.render.canvas import Canvas, stack
 from viztool.render.colormaps import Picture
 from viztool.render.heading import draw_heading
+from viztool.render.numbers import number
 from viztool.render.parts import MARGIN, WIDTH, blank_page, draw_footer
 from viztool.render.text import BODY, HEADING, RULE, SMALL, TINY, Color, fit, text_width
 
@@ -132,7 +133,7 @@ def _draw_panel(page: Canvas, panel: Panel, x: int, y: int, top: float) -> None:
     for share in (0.0, 0.5, 1.0):
         level = y + round((1 - share) * (height - 1))
         page.line((x, level), (x + width - 1, level), RULE if share == 0 else _GRID)
-        page.text(f"{share * top:.2g}", x - 7, level + 4, TINY, "right")
+        page.text(number(share * top, ".2g"), x - 7, level + 4, TINY, "right")
     below = y + height + 17
     page.text("0", x, below, TINY)
     page.text(panel.axis, x + width // 2, below, TINY, "center")

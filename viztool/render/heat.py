@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from viztool.render.canvas import Canvas, stack
 from viztool.render.colormaps import Map, Picture
+from viztool.render.numbers import number
 from viztool.render.parts import (
     LINE,
     MARGIN,
@@ -99,9 +100,9 @@ def _draw_band(band: HeatBand) -> Canvas:
 
 def _ticks(band: HeatBand) -> tuple[str, str, str]:
     """What stands under the scale; ≥ where values lie beyond its end."""
-    low, high = float(band.values.min()), float(band.values.max())
-    top = f"{'≥ ' if high > band.limit else ''}{band.limit:.3g} {band.unit}".strip()
-    return (f"{'≤ ' if low < -band.limit else ''}−{band.limit:.3g}", "0", top) if band.signed else ("0", "", top)
+    low, high, end = float(band.values.min()), float(band.values.max()), number(band.limit, ".3g")
+    top = f"{'≥ ' if high > band.limit else ''}{end} {band.unit}".strip()
+    return (f"{'≤ ' if low < -band.limit else ''}−{end}", "0", top) if band.signed else ("0", "", top)
 
 
 def _fitted(view: Picture) -> tuple[int, int]:

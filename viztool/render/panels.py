@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from viztool.render.canvas import Canvas
 from viztool.render.colormaps import Picture, colorize
+from viztool.render.numbers import number
 from viztool.render.parts import LINE, MARGIN, WIDTH, draw_cells
 from viztool.render.text import BODY, GREY, INK, RULE, SMALL, TINY, Color, Style, fit, text_width, wrap
 
@@ -288,14 +289,6 @@ def captioned(picture: Canvas, name: str, lines: Sequence[str], width: int) -> C
     return page
 
 
-def number(value: float, form: str = "g") -> str:
-    """A number as it is written: a true minus, and no "-0"."""
-    text = format(value, form)
-    if text.startswith("-") and not text.strip("-0."):
-        text = text[1:]
-    return text.replace("-", "−")
-
-
 def grey_picture(values: npt.NDArray[np.generic], low: float, high: float) -> Picture:
     """(h, w) numbers as greys, black at `low` and below, white at `high` and above: uint8 (h, w, 3)."""
     share = (np.asarray(values, np.float64) - low) / max(high - low, 1e-12)
@@ -330,7 +323,6 @@ __all__ = [
     "Words",
     "captioned",
     "grey_picture",
-    "number",
     "signed_picture",
     "width_of",
 ]

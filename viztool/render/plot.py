@@ -12,7 +12,8 @@ import numpy.typing as npt
 
 from viztool.render.canvas import Canvas
 from viztool.render.curves import BLUE, CHANCE, ORANGE
-from viztool.render.panels import captioned, number, width_of
+from viztool.render.numbers import number
+from viztool.render.panels import captioned, width_of
 from viztool.render.text import INK, RULE, SMALL, TINY, Color, text_width
 
 Values = npt.NDArray[np.floating[Any]]

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from viztool.render.canvas import Canvas
+from viztool.render.numbers import number, percent
 from viztool.render.parts import LINE, draw_lines
 from viztool.render.text import BODY, GREY, INK, SMALL, Color, fit, wrap
 
@@ -38,12 +39,12 @@ class Predictions:
     @property
     def numbers(self) -> list[dict[str, Any]]:
         """A dict for each row, ready for JSON: "class", and "probability" or "score"."""
-        return [{"class": name, self.unit: number} for name, number in self.rows]
+        return [{"class": name, self.unit: value} for name, value in self.rows]
 
     @property
     def in_words(self) -> str:
         """The rows in a line; where there are none, why."""
-        return ", ".join(f"{name} {self._text(number)}" for name, number in self.rows) or self.note
+        return ", ".join(f"{name} {self._text(value)}" for name, value in self.rows) or self.note
 
     def height(self, room: int) -> int:
         """Pixels that `draw` takes."""
@@ -51,25 +52,25 @@ class Predictions:
 
     def draw(self, page: Canvas, x: int, y: int, room: int) -> int:
         """Write the rows, the first in ink, and the note; returns where the next line would stand."""
-        for rank, (name, number) in enumerate(self.rows):
-            self._draw_row(page, name, number, x, y, room, GREY if rank else INK)
+        for rank, (name, value) in enumerate(self.rows):
+            self._draw_row(page, name, value, x, y, room, GREY if rank else INK)
             y += _ROW
         return draw_lines(page, self._lines(room), x, y)
 
     def _lines(self, room: int) -> list[str]:
         return wrap(self.note, room, SMALL) if self.note else []
 
-    def _text(self, number: float) -> str:
-        return f"{number:.1%}" if self.unit == "probability" else f"{number:.3g}".replace("-", "−")
+    def _text(self, value: float) -> str:
+        return percent(value, 1) if self.unit == "probability" else number(value, ".3g")
 
-    def _draw_row(self, page: Canvas, name: str, number: float, x: int, y: int, room: int, color: Color) -> None:
+    def _draw_row(self, page: Canvas, name: str, value: float, x: int, y: int, room: int, color: Color) -> None:
         """A probability has a bar, whose full length is 1; a score has none, as it has no end."""
         label = min(220, room // 2) if self.unit == "probability" else room - 74
         page.text(fit(name, label - 12, BODY), x, y, BODY.with_color(color))
         if self.unit == "probability":
             left, right = x + label, x + room - 62
             page.fill(left, y - 9, right - left + 1, 8, _TRACK)
-            if number > 0:
-                filled = max(1, round((right - left) * min(number, 1.0)))
+            if value > 0:
+                filled = max(1, round((right - left) * min(value, 1.0)))
                 page.fill(left, y - 9, filled + 1, 8, color)
-        page.text(self._text(number), x + room, y, BODY.with_color(color), "right")
+        page.text(self._text(value), x + room, y, BODY.with_color(color), "right")

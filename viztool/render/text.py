@@ -37,6 +37,7 @@ HEADING = Style(17, 600)
 BODY = Style(14)
 SMALL = Style(13, color=GREY)
 TINY = Style(11, color=GREY)
+_TIE = "\u00a0"
 
 
 @cache
@@ -76,7 +77,8 @@ def fit(text: str, width: int, style: Style) -> str:
 def wrap(text: str, width: int, style: Style) -> list[str]:
     """The text in lines no wider than that, broken at spaces."""
     lines: list[str] = []
-    for word in text.split():
+    # A number and its % stay together.
+    for word in (part.replace(_TIE, " ") for part in text.replace(" %", f"{_TIE}%").split(" ") if part):
         longer = f"{lines[-1]} {word}" if lines else word
         if lines and text_width(longer, style) <= width:
             lines[-1] = longer

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from viztool.demos.photo import Photo
 from viztool.demos.registry import demo
 from viztool.demos.story import Story
+from viztool.render.numbers import number, percent
 from viztool.render.panels import Bar, Bars, Shot, Table, grey_picture
 from viztool.render.plot import BLUE, GREEN, ORANGE, Curve, Plot
 
@@ -66,7 +67,8 @@ def activations(photo: Photo, seed: int) -> Story:
     story.band(
         "Curves and slopes",
         [
-            f"σ′ is .25 at most, and {slope:.2e} at 10. tanh x = 2σ(2x) − 1. ReLU's slope is 1 however far to the "
+            f"σ′ is .25 at most, and {number(slope, '.3g')} at 10. tanh x = 2σ(2x) − 1. ReLU's slope is 1 however "
+            f"far to the "
             f"right, and 0 to the left."
         ],
         Plot(
@@ -108,8 +110,10 @@ def activations(photo: Photo, seed: int) -> Story:
     story.band(
         "Twenty layers",
         [
-            f"The slopes multiply: .25 to the 20th is {power:.1e}. First over last gradient, at the usual "
-            f"initialisation of each: " + ", ".join(f"{name} {value:.2g}" for name, value in ratios.items()) + "."
+            f"The slopes multiply: .25 to the 20th is {number(power, '.2g')}. First over last gradient, at the usual "
+            f"initialisation of each: "
+            + ", ".join(f"{name} {number(value, '.2g')}" for name, value in ratios.items())
+            + "."
         ],
         Plot(
             [Curve(depth, np.array(values), name, colors[name], dots=True) for name, values in stacks.items()],
@@ -118,7 +122,7 @@ def activations(photo: Photo, seed: int) -> Story:
             across=2,
             log=True,
         ),
-        Table([["", "first / last gradient"], *([name, f"{value:.2g}"] for name, value in ratios.items())]),
+        Table([["", "first / last gradient"], *([name, number(value, ".2g")] for name, value in ratios.items())]),
     )
     generator = torch.Generator().manual_seed(seed)
     inputs = torch.rand(2000, 64, generator=generator)
@@ -138,7 +142,7 @@ def activations(photo: Photo, seed: int) -> Story:
             "tanh is a scaled sigmoid, and saturates as it does.",
         ],
         Bars(
-            [Bar(f"bias {shift}".replace("-", "−"), share, f"{share:.1%}") for shift, share in dead.items()],
+            [Bar(f"bias {shift}".replace("-", "−"), share, percent(share, 1)) for shift, share in dead.items()],
             "Units that are 0 on all of 2,000 inputs",
             top=1.0,
         ),

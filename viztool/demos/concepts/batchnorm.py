@@ -10,7 +10,8 @@ from torch.nn import functional as F
 from viztool.demos.photo import Photo
 from viztool.demos.registry import demo
 from viztool.demos.story import Story
-from viztool.render.panels import Shot, Table, number
+from viztool.render.numbers import number
+from viztool.render.panels import Shot, Table
 from viztool.render.plot import BLUE, CHANCE, GREEN, ORANGE, Curve, Plot
 
 _EPS = 1e-5
@@ -105,7 +106,7 @@ def batchnorm(photo: Photo, seed: int) -> Story:
     story.band(
         "Variance not quite 1",
         [
-            f"With v = {v_target:g} and ε = {_EPS:g} the variance becomes {out:.5f}.",
+            f"With v = {number(v_target)} and ε = {number(_EPS)} the variance becomes {out:.5f}.",
             f"A bias in front of it changes {number(no_bias, '.1e')}: it does nothing.",
             f"γ = √(v + ε) and β = μ undo it: the input is back within {number(undo, '.1e')}.",
         ],
@@ -118,7 +119,11 @@ def batchnorm(photo: Photo, seed: int) -> Story:
             y_range=(0, 1),
         ),
         Table(
-            [["", "largest difference"], ["a bias in front of it", f"{no_bias:.1e}"], ["γ, β undo it", f"{undo:.1e}"]]
+            [
+                ["", "largest difference"],
+                ["a bias in front of it", number(no_bias, ".2g")],
+                ["γ, β undo it", number(undo, ".2g")],
+            ]
         ),
     )
     plain, normed = sigmoid_depth(12, norm=False, seed=seed), sigmoid_depth(12, norm=True, seed=seed)
@@ -140,7 +145,8 @@ def batchnorm(photo: Photo, seed: int) -> Story:
         [
             f"It keeps a sigmoid's inputs where it is steep: {slope:.3f} on average, .25 at most. That is still "
             f"less than 1, and 12 layers multiply it.",
-            f"First over last gradient: {ratio['without']:.1e} without, {ratio['with']:.1e} with. Better, by the "
+            f"First over last gradient: {number(ratio['without'], '.2g')} without, {number(ratio['with'], '.2g')} "
+            f"with. Better, by the "
             f"norm's own gain; no law.",
         ],
         Plot(

@@ -17,7 +17,8 @@ from viztool.demos.photo import Photo
 from viztool.demos.registry import demo
 from viztool.demos.signal import grid_index, phases
 from viztool.demos.story import Story
-from viztool.render.panels import BAD, GOOD, Bar, Bars, Equation, Grid, Panel, Shot, Table, grey_picture, number
+from viztool.render.numbers import number, percent
+from viztool.render.panels import BAD, GOOD, Bar, Bars, Equation, Grid, Panel, Shot, Table, grey_picture
 from viztool.render.text import Color
 from viztool.tensors.tree import tensors_in
 
@@ -125,7 +126,7 @@ def _on_the_photo(story: Story, photo: Photo, kernel: int, stride: int, generato
         centre = float(inside.mean())
         bright = -1 if float((inside.flatten() - centre) @ (_under(crop, stride).flatten() - crop.mean())) < 0 else 1
         shown = bright * (inside - centre).numpy()
-        panels.append(Shot(grey_picture(shown, -2 * spread, 2 * spread), name, [f"grid {found[name]:.1%}"], 7))
+        panels.append(Shot(grey_picture(shown, -2 * spread, 2 * spread), name, [f"grid {percent(found[name], 1)}"], 7))
     story.numbers["photo_grid"] = found
     story.band(
         "On the photo",
@@ -157,7 +158,7 @@ def _overlap(story: Story, kernel: int, stride: int) -> None:
         plane = F.conv_transpose2d(torch.ones(1, 1, 4, 4), torch.ones(1, 1, k, k), stride=s)[0, 0].numpy()
         shown = plane[:10, :10]
         kinds = ", ".join(map(str, values))
-        panels.append(Grid(shown, f"k{k} s{s}: {kinds} times", [f"max / min = {ratio:g}"], cell=22, limit=12))
+        panels.append(Grid(shown, f"k{k} s{s}: {kinds} times", [f"max / min = {number(ratio)}"], cell=22, limit=12))
     story.numbers["overlap"] = found
     story.band(
         "The usual reason",
@@ -289,7 +290,7 @@ def _backward(story: Story, seed: int) -> None:
                 Shot(
                     grey_picture(crop, low, high),
                     f"{name}: {strided}",
-                    [f"grid {index:.2%}, {index / chance:.3g} times chance"],
+                    [f"grid {percent(index, 2)}, {number(index / chance, '.3g')} times chance"],
                     4,
                 )
             )
@@ -309,7 +310,7 @@ def _backward(story: Story, seed: int) -> None:
         [
             f"The mean |∂ logits/∂ pixel| over {_IMAGES} images of noise, of networks with random weights: a part of "
             "32 × 32 pixels. A strided convolution is a transposed one backward.",
-            f"By chance {chance:.3%} of the variance would lie in a grid of period 2.",
+            f"By chance {percent(chance, 3)} of the variance would lie in a grid of period 2.",
         ],
         *panels,
     )
@@ -328,7 +329,8 @@ def _fails(story: Story, kernel: int, stride: int) -> None:
     divisible = next(name for name in found if name.startswith("transposed") and _divides(name))
     story.when_this_fails(
         [
-            f"“Divisible” does not help: {divisible} puts {found[divisible]['constant']:.1%} of a constant input into "
+            f"“Divisible” does not help: {divisible} puts {percent(found[divisible]['constant'], 1)} of a constant "
+            f"input into "
             "the grid.",
             "“Not divisible” does not hurt: bilinear 3 × 3 with stride 2 has equal phase sums.",
         ],

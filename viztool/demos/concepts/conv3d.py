@@ -9,7 +9,8 @@ from torch.nn import functional as F
 from viztool.demos.photo import Photo
 from viztool.demos.registry import demo
 from viztool.demos.story import Story
-from viztool.render.panels import Bar, Bars, Grid, Shot, Table, number, signed_picture
+from viztool.render.numbers import number
+from viztool.render.panels import Bar, Bars, Grid, Shot, Table, signed_picture
 
 
 @demo("conv3d", "Is a 3D kernel shared by the channels?", claims=[9])
@@ -40,7 +41,8 @@ def conv3d(photo: Photo, seed: int) -> Story:
     story.band(
         "One kernel, three slices",
         [
-            f"A Conv2d is a Conv3d as deep as its input: on the photo they differ by {difference:g}. Its slices are "
+            f"A Conv2d is a Conv3d as deep as its input: on the photo they differ by {number(difference)}. Its "
+            f"slices are "
             f"not the same."
         ],
         *(Grid(values, name, cell=40) for values, name in zip(slices, ("on red", "on green", "on blue"), strict=True)),

@@ -13,6 +13,7 @@ from viztool.demos.registry import demo
 from viztool.demos.signal import strong
 from viztool.demos.sliding import Sliding, parse_sliding
 from viztool.demos.story import Story
+from viztool.render.numbers import number
 from viztool.render.panels import Equation, Grid, Shot, Table, signed_picture
 from viztool.render.plot import BLUE, GREEN, ORANGE, Curve, Plot
 
@@ -78,7 +79,7 @@ def _slide(story: Story, sliding: Sliding) -> None:
                         Grid(weights, "kernel", form=".3g", cell=36),
                         "=",
                         Grid(products, "products", form=".4g", cell=36),
-                        f"→ Σ = {total:.6g}".replace("-", "−"),
+                        f"→ Σ = {number(total, '.6g')}".replace("-", "−"),
                     ],
                     f"output row {place[0]}, column {place[1]}",
                 )
@@ -118,9 +119,9 @@ def _on_the_photo(story: Story, photo: Photo) -> None:
         "Flipped or not",
         [
             "Libraries slide the kernel as it is: a correlation. A convolution of mathematics flips it first. Sobel's "
-            f"then changes its sign, exactly: the difference is {difference:g}."
+            f"then changes its sign, exactly: the difference is {number(difference)}."
         ],
-        Shot(signed_picture(correlation, limit), "correlation (conv2d)", [f"darkest from {limit:.4g}"]),
+        Shot(signed_picture(correlation, limit), "correlation (conv2d)", [f"darkest from {number(limit, '.4g')}"]),
         Shot(signed_picture(convolved, limit), "with the flipped kernel", ["the negative of it"]),
         Table(
             [

@@ -8,6 +8,7 @@ from torch import nn
 from viztool.demos.photo import Photo
 from viztool.demos.registry import demo
 from viztool.demos.story import Story
+from viztool.render.numbers import number, percent
 from viztool.render.panels import Bar, Bars, Grid, Shot, Table
 
 
@@ -69,8 +70,9 @@ def counting(photo: Photo, seed: int) -> Story:
     story.band(
         "The same as a matrix",
         [
-            f"A 3 × 3 on 6 × 6 pixels: 16 outputs by 36 inputs. {distinct} different numbers, the rest, {zero:.0%}, "
-            f"zero. On the photo, made 6 × 6, it is the convolution within {worst:.1e}."
+            f"A 3 × 3 on 6 × 6 pixels: 16 outputs by 36 inputs. {distinct} different numbers, the rest, "
+            f"{percent(zero)}, "
+            f"zero. On the photo, made 6 × 6, it is the convolution within {number(worst, '.2g')}."
         ],
         Grid(shared.numpy(), "shared: a row is an output", form="", cell=13),
         Grid(

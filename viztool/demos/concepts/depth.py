@@ -9,6 +9,7 @@ from torch import nn
 from viztool.demos.photo import Photo
 from viztool.demos.registry import demo
 from viztool.demos.story import Story
+from viztool.render.numbers import percent
 from viztool.render.panels import Bar, Bars, Table
 
 _NETWORKS = ("alexnet", "vgg16", "resnet18", "resnet50", "densenet121")
@@ -58,7 +59,8 @@ def depth(photo: Photo, seed: int) -> Story:
     story.when_this_fails(
         [
             f"Deeper is not larger: ResNet-50 has {millions['resnet50']:.1f} million parameters, VGG-16 "
-            f"{millions['vgg16']:.1f} million: {share:.0%} of them at three times the depth. VGG's are in its first "
+            f"{millions['vgg16']:.1f} million: {percent(share)} of them at three times the depth. VGG's are in its "
+            f"first "
             f"dense layer."
         ],
         Bars(

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from viztool.demos.photo import Photo
 from viztool.demos.registry import demo
 from viztool.demos.story import Story
+from viztool.render.numbers import percent
 from viztool.render.panels import Bar, Bars, Grid, Panel, Shot, Table
 
 
@@ -56,7 +57,7 @@ def depthwise_group(photo: Photo, seed: int) -> Story:
         share = float(matrix.mean())
         story.equal(f"share of the connections with {name}", share, 1 / groups)
         blocks[name] = share
-        panels.append(Grid(matrix.numpy(), name, [f"{share:.1%} of the connections"], form="", cell=22))
+        panels.append(Grid(matrix.numpy(), name, [f"{percent(share, 1)} of the connections"], form="", cell=22))
     story.numbers["connections"] = blocks
     story.band(
         "Who is made of whom",
@@ -79,7 +80,7 @@ def depthwise_group(photo: Photo, seed: int) -> Story:
     story.when_this_fails(
         [
             "“Cannot expand”: with groups = C_in and m kernels for each channel it puts out m · C_in, here 4 → 8.",
-            f"The price of groups: however many layers one stacks, {never:.0%} of the channels of 2 groups never "
+            f"The price of groups: however many layers one stacks, {percent(never)} of the channels of 2 groups never "
             "meet. A 1 × 1 or a shuffle has to mix them.",
         ],
         Grid(matrix.numpy(), "depthwise, 4 → 8", ["two kernels for each channel"], form="", cell=22),

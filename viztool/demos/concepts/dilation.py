@@ -14,6 +14,7 @@ from viztool.demos.photo import Photo
 from viztool.demos.registry import demo
 from viztool.demos.signal import strong
 from viztool.demos.story import Story
+from viztool.render.numbers import number, percent
 from viztool.render.panels import Equation, Grid, Panel, Shot, signed_picture
 
 _SOBEL = np.array([[-1, 0, 1], [-2, 0, 2], [-1, 0, 1]], np.float64)
@@ -52,7 +53,7 @@ def dilation(photo: Photo, seed: int) -> Story:
             Grid(
                 counts.numpy(),
                 name,
-                [f"touches {touched} of {field}: {touched / field:.0%}"],
+                [f"touches {touched} of {field}: {percent(touched / field)}"],
                 form="g" if side <= 9 else "",
                 cell={5: 36, 9: 22}.get(side, 14),
                 width=190,
@@ -65,7 +66,8 @@ def dilation(photo: Photo, seed: int) -> Story:
     story.band(
         "What is touched",
         [
-            f"A 3 × 3 with dilation 2 covers 5 × 5 with 9 of 25 weights, {share:.0%}. In how many ways a pixel of the "
+            f"A 3 × 3 with dilation 2 covers 5 × 5 with 9 of 25 weights, {percent(share)}. In how many ways a pixel "
+            f"of the "
             "field reaches the middle; white is in none.",
             f"The size is kept with padding 2: 20 stays {kept}. With padding 1 it becomes {small}.",
         ],
@@ -75,7 +77,7 @@ def dilation(photo: Photo, seed: int) -> Story:
     story.when_this_fails(
         [
             "A stack of one dilation leaves a grid of holes: three times d = 2 sees "
-            f"{found['d = 2, three times']['share']:.0%} of its field.",
+            f"{percent(found['d = 2, three times']['share'])} of its field.",
             "Different dilations, 1, 2, 3, see all of it.",
         ],
         *panels[2:],
@@ -100,13 +102,16 @@ def _on_the_photo(story: Story, photo: Photo) -> None:
         by_torch = F.conv2d(x, torch.from_numpy(_SOBEL)[None, None], dilation=step)[0, 0].numpy()
         worst = max(worst, float(abs(out - by_torch).max()))
         limits[str(step)] = strong(out)
-        lines = [f"field {2 * step + 1} × {2 * step + 1}, 9 weights", f"darkest from {limits[str(step)]:.4g}"]
+        lines = [
+            f"field {2 * step + 1} × {2 * step + 1}, 9 weights",
+            f"darkest from {number(limits[str(step)], '.4g')}",
+        ]
         panels.append(Shot(signed_picture(out, limits[str(step)]), f"dilation {step}", lines, 4))
     story.equal("difference between zeros in the kernel and dilation", worst, 0.0)
     story.numbers["photo"] = {"darkest_at": limits, "difference_to_zeros_in_the_kernel": worst}
     story.band(
         "On the photo",
-        [f"Sobel's kernel with gaps. The same as a larger kernel with zeros in it: the difference is {worst:g}."],
+        [f"Sobel's kernel with gaps. The same as a larger kernel with zeros in it: the difference is {number(worst)}."],
         *panels,
     )
 

@@ -9,6 +9,7 @@ from torch.nn import functional as F
 from viztool.demos.photo import Photo
 from viztool.demos.registry import demo
 from viztool.demos.story import Story
+from viztool.render.numbers import number
 from viztool.render.panels import Bar, Bars, Grid, Shot
 
 
@@ -30,8 +31,8 @@ def dropout(photo: Photo, seed: int) -> Story:
     mean = float(ones.mean())
     story.near("their mean", mean, 1.0, 5 / 512)
     for p, rate in rates.items():
-        story.near(f"share that dropout {p:g} stops", rate, p, 5 * (p * (1 - p) / 100_000) ** 0.5)
-        story.near(f"mean behind dropout {p:g}", means[p], 1.0, 5 * (p / (1 - p) / 100_000) ** 0.5)
+        story.near(f"share that dropout {number(p)} stops", rate, p, 5 * (p * (1 - p) / 100_000) ** 0.5)
+        story.near(f"mean behind dropout {number(p)}", means[p], 1.0, 5 * (p / (1 - p) / 100_000) ** 0.5)
     whole = [len(each.unique()) for each in maps]
     story.equal("values in each channel behind Dropout2d", sorted(set(whole)), [1])
     dropped = int((maps.flatten(1) == 0).all(1).sum())
@@ -63,7 +64,7 @@ def dropout(photo: Photo, seed: int) -> Story:
         [f"Ones behind dropout ½ are 0 or 2; the mean of 512 × 512 is {mean:.4f}."],
         Grid(small.numpy(), "ones behind dropout ½", cell=30),
         Bars(
-            [Bar(f"p = {p:g}", rate, f"{rate:.3f} stopped, mean {means[p]:.3f}") for p, rate in rates.items()],
+            [Bar(f"p = {number(p)}", rate, f"{rate:.3f} stopped, mean {means[p]:.3f}") for p, rate in rates.items()],
             "Of 100,000",
             top=1.0,
         ),

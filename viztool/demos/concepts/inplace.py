@@ -7,6 +7,7 @@ import torch
 from viztool.demos.photo import Photo
 from viztool.demos.registry import demo
 from viztool.demos.story import Story
+from viztool.render.numbers import number
 from viztool.render.panels import BAD, GOOD, Table, Words
 
 _MESSAGE = "is being used in an in-place operation"
@@ -84,6 +85,9 @@ def inplace(photo: Photo, seed: int) -> Story:
             "Under no_grad it is allowed: it is how every optimizer steps.",
             "Behind a leaf it depends on whether backward needs the old value: exp does, an addition does not.",
         ],
-        Words([f"x = 2, y = x², gradient {before:g}. Under no_grad, x −= 0.1 · gradient: x = {after:.2f}."], across=1),
+        Words(
+            [f"x = 2, y = x², gradient {number(before)}. Under no_grad, x −= 0.1 · gradient: x = {after:.2f}."],
+            across=1,
+        ),
     )
     return story

@@ -10,6 +10,7 @@ from torch.nn import functional as F
 from viztool.demos.photo import Photo
 from viztool.demos.registry import demo
 from viztool.demos.story import Story
+from viztool.render.numbers import number, percent
 from viztool.render.panels import Grid, Shot, grey_picture, signed_picture
 from viztool.render.plot import BLUE, ORANGE, Curve, Plot
 
@@ -71,7 +72,8 @@ def kernels_by_ascent(photo: Photo, seed: int) -> Story:
     story.band(
         "The energy of all positions",
         [
-            f"For Σy² of Sobel the best image is no kernel but a wave: gain {gains[-1]:.2f}, {share:.1%} of its "
+            f"For Σy² of Sobel the best image is no kernel but a wave: gain {gains[-1]:.2f}, {percent(share, 1)} of "
+            f"its "
             f"energy at ¼ cycle a pixel from left to right."
         ],
         Grid(_SOBEL.numpy(), "Sobel", cell=40),
@@ -107,8 +109,9 @@ def kernels_by_ascent(photo: Photo, seed: int) -> Story:
     }
     story.when_this_fails(
         [
-            f"Without a norm it never converges: each step adds {growth:.3g}.",
-            f"The mean response of Sobel over an image has no gradient inside, {inside:g}: what one position gains "
+            f"Without a norm it never converges: each step adds {number(growth, '.3g')}.",
+            f"The mean response of Sobel over an image has no gradient inside, {number(inside)}: what one position "
+            f"gains "
             f"the next loses. Only the rim is pushed.",
         ],
         Plot(
@@ -121,7 +124,7 @@ def kernels_by_ascent(photo: Photo, seed: int) -> Story:
         Shot(
             signed_picture(gradient.numpy()),
             "gradient of the mean response",
-            [f"largest {rim:.2g}, inside {inside:g}"],
+            [f"largest {number(rim, '.2g')}, inside {number(inside)}"],
             5,
         ),
     )

@@ -8,7 +8,8 @@ from torch.nn import functional as F
 from viztool.demos.photo import Photo
 from viztool.demos.registry import demo
 from viztool.demos.story import Story
-from viztool.render.panels import Equation, Grid, Shot, number, signed_picture
+from viztool.render.numbers import number, percent
+from viztool.render.panels import Equation, Grid, Shot, signed_picture
 
 
 @demo("linear-stack", "Are two linear layers more than one?", claims=[26])
@@ -65,15 +66,16 @@ def linear_stack(photo: Photo, seed: int) -> Story:
             f"One after the other, or at once: the difference is {number(difference, '.1e')}. Of two matrices and "
             f"their product {number(matrices, '.1e')}."
         ],
-        Shot(signed_picture(both[0, 0].numpy(), limit), "two layers", [f"darkest from {limit:.3g}"], 4),
+        Shot(signed_picture(both[0, 0].numpy(), limit), "two layers", [f"darkest from {number(limit, '.3g')}"], 4),
         Shot(signed_picture(single[0, 0].numpy(), limit), "one layer", [], 4),
     )
     corner = gap[:12, :12]
     story.when_this_fails(
         [
-            f"Zero padding between the layers makes the outermost pixels differ, here by up to {border:.3g}; inside "
+            f"Zero padding between the layers makes the outermost pixels differ, here by up to "
+            f"{number(border, '.3g')}; inside "
             f"it is {number(inside, '.1e')}.",
-            f"A ReLU between them, and it is no linear layer: {lost:.0%} of the deviation differs. That is what "
+            f"A ReLU between them, and it is no linear layer: {percent(lost)} of the deviation differs. That is what "
             f"activations are for.",
         ],
         Grid((corner > 1e-9).double().numpy(), "differs: the corner at the top left", form="", cell=18),

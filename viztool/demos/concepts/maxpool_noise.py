@@ -11,6 +11,7 @@ from viztool.demos.photo import Photo
 from viztool.demos.registry import demo
 from viztool.demos.signal import add_noise, blocks, psnr, strong
 from viztool.demos.story import Story
+from viztool.render.numbers import number, percent
 from viztool.render.panels import BAD, GOOD, Bar, Bars, Equation, Grid, Panel, Shot, Table, grey_picture, signed_picture
 from viztool.render.plot import BLUE, ORANGE, Curve, Plot
 from viztool.render.text import Color
@@ -129,7 +130,7 @@ def _small_numbers(story: Story, clean: Array) -> None:
             Equation(
                 [
                     Grid(patch, limit=1e9, cell=40, marked=marked),
-                    f"→ max {worked[name]['max']:.0f}, mean {worked[name]['mean']:.4g}",
+                    f"→ max {worked[name]['max']:.0f}, mean {number(worked[name]['mean'], '.4g')}",
                 ],
                 name,
             )
@@ -160,7 +161,7 @@ def _rates(story: Story, rng: np.random.Generator) -> None:
             (float(hit.all(1).mean()), rate**4, "pepper"),
         ):
             spread = float(np.sqrt(expected * (1 - expected) / count))
-            story.near(f"{what} after max at rate {rate:g}", after, expected, 4.5 * spread + 1e-5)
+            story.near(f"{what} after max at rate {number(rate)}", after, expected, 4.5 * spread + 1e-5)
             (salt if what == "salt" else pepper).append(after)
     exact = 1 - (1 - _RATE) ** 4
     story.near("salt rate .05 after max", exact, 0.1855, 5e-5)
@@ -175,8 +176,9 @@ def _rates(story: Story, rng: np.random.Generator) -> None:
     story.band(
         "How much of it",
         [
-            f"A block of four has salt if any of the four has: p → 1 − (1 − p)⁴, so {_RATE:g} → {exact:.4f}. It has "
-            f"pepper left only if all four have: p → p⁴, so {_RATE:g} → {_RATE**4:.2g}."
+            f"A block of four has salt if any of the four has: p → 1 − (1 − p)⁴, so {number(_RATE)} → {exact:.4f}. "
+            f"It has "
+            f"pepper left only if all four have: p → p⁴, so {number(_RATE)} → {number(_RATE**4, '.2g')}."
         ],
         Plot(
             [
@@ -245,7 +247,7 @@ def _after_sobel(story: Story, photo: Photo, clean: Array, noisy: dict[str, Arra
             f"would raise it. It falls in {falls} of 4 cases."
         ],
         Bars(bars, "Mean magnitude on edges over that on flat parts", across=2),
-        Shot(signed_picture(crop, limit), "|∇| of the photo with salt", [f"darkest from {limit:.3g}"], 5),
+        Shot(signed_picture(crop, limit), "|∇| of the photo with salt", [f"darkest from {number(limit, '.3g')}"], 5),
         Shot(signed_picture(blocks(crop).max(-1), limit), "after max pooling", ["the rings grow"], 5),
     )
 
@@ -275,8 +277,8 @@ def _what_holds(story: Story, clean: Array) -> None:
     story.numbers["sides_of_the_bar"] = sides
     story.when_this_fails(
         [
-            f"What does hold: of the energy of |Gx| max keeps {kept:.1%} of the sum, taking every second pixel "
-            f"{plain:.1%}.",
+            f"What does hold: of the energy of |Gx| max keeps {percent(kept, 1)} of the sum, taking every second pixel "
+            f"{percent(plain, 1)}.",
             "On a signed map plain max drops the negative edges: of a bar's two sides one is left. Pool |Gx|.",
         ],
         *(
@@ -284,7 +286,7 @@ def _what_holds(story: Story, clean: Array) -> None:
             for name, picture in (("Gx", signed), ("max of Gx", plain_max), ("max of |Gx|", size_max))
         ),
         Bars(
-            [Bar("max pooling", kept, f"{kept:.1%}"), Bar("every 2nd pixel", plain, f"{plain:.1%}")],
+            [Bar("max pooling", kept, percent(kept, 1)), Bar("every 2nd pixel", plain, percent(plain, 1))],
             "Energy of |Gx| kept",
             across=3,
             top=1.0,

@@ -11,6 +11,7 @@ from viztool.demos.concepts.sobel import sobel_kernel
 from viztool.demos.photo import Photo, reference_photo
 from viztool.demos.registry import demo
 from viztool.demos.story import Story
+from viztool.render.numbers import number, percent
 from viztool.render.panels import Shot, Table, grey_picture
 from viztool.render.plot import BLUE, ORANGE, Curve, Plot
 
@@ -107,7 +108,7 @@ def noise(photo: Photo, seed: int) -> Story:
     shown = [
         Shot(
             grey_picture((test_x[0, 0] + float(level) * torch.randn(_SIDE, _SIDE, generator=generator)).numpy(), -3, 3),
-            f"noise {level:g}",
+            f"noise {number(level)}",
             [],
             7,
         )
@@ -128,8 +129,9 @@ def noise(photo: Photo, seed: int) -> Story:
     story.band(
         "Tested with noise",
         [
-            f"From no noise to {levels[-1]:g} the one trained without loses {lost['without noise']:.0%}, the one "
-            f"trained with noise {lost['with noise']:.0%}. Mean of {_SEEDS} seeds; the bands are their deviation."
+            f"From no noise to {number(levels[-1])} the one trained without loses {percent(lost['without noise'])}, "
+            f"the one "
+            f"trained with noise {percent(lost['with noise'])}. Mean of {_SEEDS} seeds; the bands are their deviation."
         ],
         Plot(
             [
@@ -145,7 +147,11 @@ def noise(photo: Photo, seed: int) -> Story:
             [
                 ["noise", "trained without", "trained with"],
                 *(
-                    [f"{level:g}", f"{means['without noise'][at]:.1%}", f"{means['with noise'][at]:.1%}"]
+                    [
+                        number(level),
+                        percent(means["without noise"][at], 1),
+                        percent(means["with noise"][at], 1),
+                    ]
                     for at, level in enumerate(levels)
                 ),
             ]
@@ -155,10 +161,15 @@ def noise(photo: Photo, seed: int) -> Story:
     story.numbers["clean"] = clean
     story.when_this_fails(
         [
-            f"It has a price where there is no noise: {clean['without noise']:.1%} right without, "
-            f"{clean['with noise']:.1%} with noise in training.",
+            f"It has a price where there is no noise: {percent(clean['without noise'], 1)} right without, "
+            f"{percent(clean['with noise'], 1)} with noise in training.",
             "And it helps against the noise that was trained with; other noise may still do harm.",
         ],
-        Table([["on clean patches", "right"], *([f"trained {name}", f"{value:.1%}"] for name, value in clean.items())]),
+        Table(
+            [
+                ["on clean patches", "right"],
+                *([f"trained {name}", percent(value, 1)] for name, value in clean.items()),
+            ]
+        ),
     )
     return story

@@ -11,6 +11,7 @@ from viztool.demos.kernel import correlate
 from viztool.demos.photo import Photo
 from viztool.demos.registry import demo
 from viztool.demos.story import Story
+from viztool.render.numbers import percent
 from viztool.render.panels import Grid, Shot, grey_picture
 
 
@@ -48,7 +49,10 @@ def padding(photo: Photo, seed: int) -> Story:
     story.numbers["five_layers"] = shares
     story.band(
         "Five layers",
-        [f"Of the centre's paths the corner has {shares['none']:.4%} without padding, {shares['1']:.1%} with."],
+        [
+            f"Of the centre's paths the corner has {percent(shares['none'], 4)} without padding, "
+            f"{percent(shares['1'], 1)} with."
+        ],
         Grid((deep_valid / deep_valid.max()).numpy(), "no padding: 21 → 11", form="", cell=13),
         Grid((deep_same / deep_same.max()).numpy(), "padding 1: 21 → 21", form="", cell=13),
     )

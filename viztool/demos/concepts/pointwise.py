@@ -9,7 +9,8 @@ from torch.nn import functional as F
 from viztool.demos.photo import Photo
 from viztool.demos.registry import demo
 from viztool.demos.story import Story
-from viztool.render.panels import Bar, Bars, Equation, Grid, Shot, Table, number
+from viztool.render.numbers import number, percent
+from viztool.render.panels import Bar, Bars, Equation, Grid, Shot, Table
 
 _SIDE = 28
 _MIX = torch.tensor([[0.2, 0.7, 0.1], [-0.3, 0.9, 0.4], [0.9, -0.2, 0.3]])
@@ -79,7 +80,7 @@ def pointwise(photo: Photo, seed: int) -> Story:
     story.numbers["macs"] = {"direct": direct, "through_16": squeezed, "share": squeezed / direct}
     story.band(
         "What it saves",
-        [f"Fewer channels before the expensive kernel: {squeezed / direct:.1%} of the multiply-adds."],
+        [f"Fewer channels before the expensive kernel: {percent(squeezed / direct, 1)} of the multiply-adds."],
         Bars(
             [
                 Bar("5 × 5, 192 → 32", direct, f"{direct:,}"),

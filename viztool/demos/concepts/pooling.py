@@ -13,6 +13,7 @@ from viztool.demos.photo import Photo
 from viztool.demos.registry import demo
 from viztool.demos.signal import blocks
 from viztool.demos.story import Story
+from viztool.render.numbers import percent
 from viztool.render.panels import Bar, Bars, Shot, Table, grey_picture
 from viztool.render.plot import BLUE, CHANCE, ORANGE, Curve, Plot
 
@@ -120,16 +121,17 @@ def _ink(story: Story, rng: np.random.Generator) -> None:
     story.band(
         "Background or texture",
         [
-            f"Strokes that cover {share:.1%} of a page, 4 × 4 max: white ink becomes {after['white ink']:.1%}, "
-            f"black ink {after['black ink']:.1%}. Max keeps what is bright, be it ink or paper.",
-            f"The mean keeps the average exactly, {after['mean']:.1%}, and greys the strokes.",
+            f"Strokes that cover {percent(share, 1)} of a page, 4 × 4 max: white ink becomes "
+            f"{percent(after['white ink'], 1)}, "
+            f"black ink {percent(after['black ink'], 1)}. Max keeps what is bright, be it ink or paper.",
+            f"The mean keeps the average exactly, {percent(after['mean'], 1)}, and greys the strokes.",
         ],
-        Shot(grey_picture(bright, 0, 1), "white ink", [f"{share:.1%} ink"], 6),
-        Shot(grey_picture(blocks(bright, 4).max(-1), 0, 1), "max", [f"{after['white ink']:.1%} ink"], 6),
-        Shot(grey_picture(blocks(bright, 4).mean(-1), 0, 1), "mean", [f"{after['mean']:.1%} on average"], 6),
-        Shot(grey_picture(dark, 0, 1), "black ink", [f"{share:.1%} ink"], 6),
-        Shot(grey_picture(blocks(dark, 4).max(-1), 0, 1), "max", [f"{after['black ink']:.1%} ink"], 6),
-        Shot(grey_picture(blocks(dark, 4).mean(-1), 0, 1), "mean", [f"{1 - after['mean']:.1%} on average"], 6),
+        Shot(grey_picture(bright, 0, 1), "white ink", [f"{percent(share, 1)} ink"], 6),
+        Shot(grey_picture(blocks(bright, 4).max(-1), 0, 1), "max", [f"{percent(after['white ink'], 1)} ink"], 6),
+        Shot(grey_picture(blocks(bright, 4).mean(-1), 0, 1), "mean", [f"{percent(after['mean'], 1)} on average"], 6),
+        Shot(grey_picture(dark, 0, 1), "black ink", [f"{percent(share, 1)} ink"], 6),
+        Shot(grey_picture(blocks(dark, 4).max(-1), 0, 1), "max", [f"{percent(after['black ink'], 1)} ink"], 6),
+        Shot(grey_picture(blocks(dark, 4).mean(-1), 0, 1), "mean", [f"{percent(1 - after['mean'], 1)} on average"], 6),
     )
 
 

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from viztool.demos.photo import Photo
 from viztool.demos.registry import demo
 from viztool.demos.story import Story
+from viztool.render.numbers import number
 from viztool.render.panels import Equation, Grid, Shot, signed_picture
 
 
@@ -58,7 +59,7 @@ def pooling_backward(photo: Photo, seed: int) -> Story:
         "On the photo",
         ["What each of 64 × 64 pixels gets. Darker is more."],
         *(
-            Shot(signed_picture(values.numpy(), 2.0), name, [f"largest {largest[name]:.4g}"], 4)
+            Shot(signed_picture(values.numpy(), 2.0), name, [f"largest {number(largest[name], '.4g')}"], 4)
             for name, values in maps.items()
         ),
     )

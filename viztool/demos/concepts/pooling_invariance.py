@@ -12,6 +12,7 @@ from viztool.demos.kernel import correlate
 from viztool.demos.photo import Photo
 from viztool.demos.registry import demo
 from viztool.demos.story import Story
+from viztool.render.numbers import number, percent
 from viztool.render.panels import BAD, Grid, Shot, Table, signed_picture
 from viztool.render.plot import BLUE, CHANCE, GREEN, ORANGE, Curve, Plot
 
@@ -73,9 +74,9 @@ def pooling_invariance(photo: Photo, seed: int) -> Story:
         "On the photo",
         [
             f"The strength of vertical edges, a part. Moved by one pixel its max pool changes by "
-            f"{moved['max pool 2']:.0%} of its deviation. Moved by two it is the same, moved by one: exactly."
+            f"{percent(moved['max pool 2'])} of its deviation. Moved by two it is the same, moved by one: exactly."
         ],
-        Shot(signed_picture(edges[0, 0].numpy()[crop], limit), "edges", [f"darkest from {limit:.4g}"], 4),
+        Shot(signed_picture(edges[0, 0].numpy()[crop], limit), "edges", [f"darkest from {number(limit, '.4g')}"], 4),
         Shot(signed_picture(pooled[0, 0].numpy()[small], limit), "max pool 2", [], 4),
         Shot(signed_picture(one[0, 0].numpy()[small], limit), "moved by one, max pool 2", [], 4),
         Shot(signed_picture(difference[small], limit), "their difference", [], 4),
@@ -96,8 +97,8 @@ def pooling_invariance(photo: Photo, seed: int) -> Story:
     story.band(
         "Shift by shift",
         [
-            f"By one pixel: input {moved['input']:.0%}, max pool {moved['max pool 2']:.0%}, blur pool "
-            f"{moved['blur pool']:.0%}. None is zero."
+            f"By one pixel: input {percent(moved['input'])}, max pool {percent(moved['max pool 2'])}, blur pool "
+            f"{percent(moved['blur pool'])}. None is zero."
         ],
         Plot(
             [Curve(x, 100 * np.array(values), name, colors[name], dots=True) for name, values in curves.items()],
@@ -106,7 +107,7 @@ def pooling_invariance(photo: Photo, seed: int) -> Story:
             across=2,
         ),
         Table(
-            [["shift by one pixel", "change"], *([name, f"{value:.0%}"] for name, value in moved.items())],
+            [["shift by one pixel", "change"], *([name, percent(value)] for name, value in moved.items())],
             colors=((2, 1, BAD),),
         ),
     )
@@ -142,8 +143,8 @@ def _rotation(story: Story, photo: Photo) -> None:
     }
     story.when_this_fails(
         [
-            f"Turned by 10° the pooled photo changes by {at_ten['max pool 2']:.0%}, the photo itself by "
-            f"{at_ten['input']:.0%}: pooling is no help.",
+            f"Turned by 10° the pooled photo changes by {percent(at_ten['max pool 2'])}, the photo itself by "
+            f"{percent(at_ten['input'])}: pooling is no help.",
             "By 90° its output turns with it, exactly: that is equivariance, not invariance.",
         ],
         Plot(

@@ -12,6 +12,7 @@ from viztool.demos.kernel import Array, correlate
 from viztool.demos.photo import Photo
 from viztool.demos.registry import demo
 from viztool.demos.story import Story
+from viztool.render.numbers import number, percent
 from viztool.render.panels import BAD, Equation, Grid, Panel, Shot, Table, grey_picture
 from viztool.render.plot import BLUE, Curve, Plot
 
@@ -80,7 +81,7 @@ def receptive_field(photo: Photo, seed: int) -> Story:
                 cell=34 if count == 2 else 28,
             )
         )
-        rows.append([f"{count} × (3 × 3)", f"{side} × {side}", f"{9 * count} / {side**2}", f"{share:.0%}"])
+        rows.append([f"{count} × (3 × 3)", f"{side} × {side}", f"{9 * count} / {side**2}", percent(share)])
     story.numbers["fields"] = fields
     story.band(
         "The same field, fewer weights",
@@ -105,7 +106,7 @@ def _on_the_photo(story: Story, photo: Photo, rng: np.random.Generator) -> None:
     story.numbers["pair"] = {"kernel": smooth, "wide": wide, "difference_inside": inside}
     story.band(
         "A kernel that is a pair",
-        [f"Two binomial 3 × 3 are one binomial 5 × 5: on the photo they differ by {inside:.1g}."],
+        [f"Two binomial 3 × 3 are one binomial 5 × 5: on the photo they differ by {number(inside, '.1g')}."],
         Equation(
             [
                 Grid(smooth * 16, "3 × 3, in 1/16", cell=32),
@@ -147,8 +148,8 @@ def _effective(story: Story, seed: int) -> None:
     story.band(
         "The field in fact",
         [
-            f"Ten 3 × 3 with random weights have a field of {side} × {side}. {share:.0%} of the gradient's "
-            f"energy is in its middle {area:.0%}."
+            f"Ten 3 × 3 with random weights have a field of {side} × {side}. {percent(share)} of the gradient's "
+            f"energy is in its middle {percent(area)}."
         ],
         Shot(
             grey_picture(-energy.sqrt().numpy(), -float(energy.sqrt().max()), 0),
@@ -191,8 +192,9 @@ def _fit(story: Story, rng: np.random.Generator) -> None:
     }
     story.when_this_fails(
         [
-            f"A random 5 × 5 has 25 free weights, a pair 17. The nearest pair leaves {middle:.1%} of its energy "
-            f"(median of {_DRAWS}; {low:.1%} to {high:.1%} for four in five).",
+            f"A random 5 × 5 has 25 free weights, a pair 17. The nearest pair leaves {percent(middle, 1)} of its "
+            f"energy "
+            f"(median of {_DRAWS}; {percent(low, 1)} to {percent(high, 1)} for four in five).",
             "With a ReLU between them they are no convolution at all.",
         ],
         Equation(
@@ -206,7 +208,7 @@ def _fit(story: Story, rng: np.random.Generator) -> None:
                 Grid(pair, "the nearest pair", form=".1f", cell=32),
             ],
             "",
-            [f"{left[0]:.1%} of the energy is left"],
+            [f"{percent(left[0], 1)} of the energy is left"],
         ),
-        Table([["left of the energy", "share"], ["median", f"{middle:.1%}"]], colors=((1, 1, BAD),)),
+        Table([["left of the energy", "share"], ["median", percent(middle, 1)]], colors=((1, 1, BAD),)),
     )

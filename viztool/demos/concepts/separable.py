@@ -9,7 +9,8 @@ from viztool.demos.photo import Photo
 from viztool.demos.registry import demo
 from viztool.demos.signal import strong
 from viztool.demos.story import Story
-from viztool.render.panels import Bar, Bars, Equation, Grid, Panel, Shot, number, signed_picture
+from viztool.render.numbers import number, percent
+from viztool.render.panels import Bar, Bars, Equation, Grid, Panel, Shot, signed_picture
 
 _KERNELS: dict[str, Array] = {
     "Sobel": np.array([[-1, 0, 1], [-2, 0, 2], [-1, 0, 1]], np.float64),
@@ -51,7 +52,7 @@ def separable(photo: Photo, seed: int) -> Story:
     story.numbers["weights"] = {"halves": 6, "whole": 9, "share": 6 / 9}
     story.band(
         "In small numbers",
-        [f"A column times a row: 6 weights for 9, {6 / 9:.0%}. Sobel's is exact, as its rank is 1."],
+        [f"A column times a row: 6 weights for 9, {percent(6 / 9)}. Sobel's is exact, as its rank is 1."],
         Equation(
             [
                 Grid(np.array([[1.0], [2], [1]]), "3 × 1", cell=40),
@@ -74,8 +75,13 @@ def separable(photo: Photo, seed: int) -> Story:
         left = float(((whole - both) ** 2).sum() / max(float((whole**2).sum()), 1e-300)) if whole.any() else 0.0
         photo_numbers[name] = {"darkest_at": limit, "left": left}
         panels += [
-            Shot(signed_picture(whole, limit), f"{name}, 3 × 3", [f"darkest from {limit:.3g}"], 4),
-            Shot(signed_picture(both, limit), f"{name}, 1 × 3 then 3 × 1", [f"{left:.1%} of the energy differs"], 4),
+            Shot(signed_picture(whole, limit), f"{name}, 3 × 3", [f"darkest from {number(limit, '.3g')}"], 4),
+            Shot(
+                signed_picture(both, limit),
+                f"{name}, 1 × 3 then 3 × 1",
+                [f"{percent(left, 1)} of the energy differs"],
+                4,
+            ),
         ]
     story.below("energy of Sobel that its halves lose on the photo", photo_numbers["Sobel"]["left"], 1e-20)
     if photo.is_reference:
@@ -93,15 +99,15 @@ def separable(photo: Photo, seed: int) -> Story:
     story.numbers["random"] = {"draws": _DRAWS, "lost": {"10%": low, "median": middle, "90%": high}}
     story.when_this_fails(
         [
-            f"A random 3 × 3 has rank 3. The nearest column times row loses {middle:.0%} of its energy (median of "
-            f"{_DRAWS}; {low:.0%} to {high:.0%} for four in five).",
+            f"A random 3 × 3 has rank 3. The nearest column times row loses {percent(middle)} of its energy (median of "
+            f"{_DRAWS}; {percent(low)} to {percent(high)} for four in five).",
             "Networks that are built of halves learn what halves can do.",
         ],
         Bars(
             [
                 Bar("Sobel", 0.0, "0"),
-                Bar("Laplace", _beyond("Laplace"), f"{_beyond('Laplace'):.1%}"),
-                Bar("random, median", middle, f"{middle:.1%}"),
+                Bar("Laplace", _beyond("Laplace"), percent(_beyond("Laplace"), 1)),
+                Bar("random, median", middle, percent(middle, 1)),
             ],
             "Energy beyond rank 1",
             top=0.5,

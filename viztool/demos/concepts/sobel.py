@@ -16,7 +16,8 @@ from viztool.demos.photo import Photo
 from viztool.demos.registry import demo
 from viztool.demos.signal import strong
 from viztool.demos.story import Story
-from viztool.render.panels import Equation, Grid, Shot, Table, number, signed_picture
+from viztool.render.numbers import number, percent
+from viztool.render.panels import Equation, Grid, Shot, Table, signed_picture
 from viztool.render.plot import BLUE, Curve, Plot
 
 _CV_BORDERS = {
@@ -79,12 +80,23 @@ def _operation(story: Story, photo: Photo, gx: Array, gy: Array, own: bool) -> N
             else "Your kernel, and the same on its side.",
         ],
         Shot(_three(photo.grey), "the photo in grey", ["0 to 255"]),
-        Shot(signed_picture(gx, ends["gx"]), names[0], [f"±{largest['gx']:.4g}, darkest from {ends['gx']:.4g}"]),
-        Shot(signed_picture(gy, ends["gy"]), names[1], [f"±{largest['gy']:.4g}, darkest from {ends['gy']:.4g}"]),
+        Shot(
+            signed_picture(gx, ends["gx"]),
+            names[0],
+            [f"±{number(largest['gx'], '.4g')}, darkest from {number(ends['gx'], '.4g')}"],
+        ),
+        Shot(
+            signed_picture(gy, ends["gy"]),
+            names[1],
+            [f"±{number(largest['gy'], '.4g')}, darkest from {number(ends['gy'], '.4g')}"],
+        ),
         Shot(
             signed_picture(magnitude, ends["magnitude"]),
             "magnitude",
-            ["√(Gx² + Gy²)", f"to {largest['magnitude']:.4g}, darkest from {ends['magnitude']:.4g}"],
+            [
+                "√(Gx² + Gy²)",
+                f"to {number(largest['magnitude'], '.4g')}, darkest from {number(ends['magnitude'], '.4g')}",
+            ],
         ),
         Shot(_direction(gx, gy, magnitude), "direction", ["arctan2(Gy, Gx) as hue,", "as bright as the magnitude"]),
     )
@@ -161,7 +173,7 @@ def _borders(story: Story, grey: npt.NDArray[np.uint8], kernel: Array, border: s
         whole = bool((kernel == np.rint(kernel)).all())
         tolerance = 0.0 if whole else 1e-4 * float(abs(kernel).sum()) * 255
         story.below(f"difference to OpenCV with border {name}", differences[name], tolerance)
-        rows.append([name + (" (used here)" if name == border else ""), beyond[name], f"{differences[name]:.3g}"])
+        rows.append([name + (" (used here)" if name == border else ""), beyond[name], number(differences[name], ".3g")])
     unit = (grey / 255).astype(np.float32)
     wide, high = kernel.shape[1] // 2, kernel.shape[0] // 2
     padded = F.pad(torch.from_numpy(unit)[None, None], (wide, wide, high, high), mode="reflect")
@@ -188,11 +200,11 @@ def _borders(story: Story, grey: npt.NDArray[np.uint8], kernel: Array, border: s
             "are the same.",
             "conv2d(padding=1) puts zeros there; OpenCV's default mirrors the photo.",
         ],
-        Table(rows, "What lies beyond the border", [f"in float32 on [0, 1]: within {float_error:.1g}"]),
+        Table(rows, "What lies beyond the border", [f"in float32 on [0, 1]: within {number(float_error, '.1g')}"]),
         Table(
             [
                 ["torch's zeros against OpenCV's default", "pixels"],
-                ["differ at the border", f"{int(differs.sum()):,} ({share:.0%} of it)"],
+                ["differ at the border", f"{int(differs.sum()):,} ({percent(share)} of it)"],
                 ["differ inside", f"{int(inside.sum())}"],
             ]
         ),
@@ -211,7 +223,7 @@ def _sizes(story: Story) -> None:
         gains[str(ksize)] = gain
         cell = {1: 28, 3: 28, 5: 28, 7: 30}[kernel.shape[1]]
         name = f"ksize {number(ksize)}" + (" (Scharr)" if ksize == -1 else "")
-        panels.append(Grid(kernel, name, [f"a ramp gives {gain:g}"], cell=cell, width=120))
+        panels.append(Grid(kernel, name, [f"a ramp gives {number(gain)}"], cell=cell, width=120))
     story.numbers["ramp_gain"] = gains
     story.band(
         "Its sizes",
@@ -237,7 +249,7 @@ def _any_size(story: Story, grey: npt.NDArray[np.uint8], kernel: Array, whole: A
         found.append(
             {"input": [h, w], "weights": int(kernel.size), "inside": list(out.shape), "difference": difference}
         )
-        rows.append([f"{w} × {h}", f"{kernel.size}", f"{out.shape[1]} × {out.shape[0]} inside", f"{difference:g}"])
+        rows.append([f"{w} × {h}", f"{kernel.size}", f"{out.shape[1]} × {out.shape[0]} inside", number(difference)])
     story.numbers["any_size"] = found
     story.band(
         "Any height, any width",
@@ -265,7 +277,7 @@ def _flat(story: Story, photo: Photo, gx: Array, gy: Array, kernel: Array, own: 
         [Curve(levels * 100, below * 100, "pixels up to that strength", BLUE)],
         "How flat the photo is",
         "strength in % of the strongest edge",
-        [f"exactly 0: {zero:.1%} of the pixels", f"under 5 % of the largest: {small:.0%}"],
+        [f"exactly 0: {percent(zero, 1)} of the pixels", f"under 5 % of the largest: {percent(small)}"],
         across=3,
         y_range=(0, 100),
     )
@@ -288,7 +300,7 @@ def _flat(story: Story, photo: Photo, gx: Array, gy: Array, kernel: Array, own: 
             Shot(
                 signed_picture(clipped, strong(gx)),
                 "in 8 bits",
-                [f"{lost:.1%} of the gradients are lost:", "all negative ones"],
+                [f"{percent(lost, 1)} of the gradients are lost:", "all negative ones"],
                 4,
             )
         )
@@ -299,7 +311,9 @@ def _flat(story: Story, photo: Photo, gx: Array, gy: Array, kernel: Array, own: 
         worst = float(error.max(initial=0.0))
         story.below("largest error of cv2.phase in degrees", worst, 0.5)
         numbers["phase_error_degrees"] = worst
-        lines.append(f"8-bit output cuts negative values. cv2.phase is approximate: up to {worst:.2g}° off here.")
+        lines.append(
+            f"8-bit output cuts negative values. cv2.phase is approximate: up to {number(worst, '.2g')}° off here."
+        )
         if photo.is_reference and ksize == 3 and border == "reflect-101":
             story.near("share of pixels exactly 0", zero, 0.0223, 0.0005)
             story.near("share of pixels under 5 % of the largest", small, 0.838, 0.003)

@@ -11,6 +11,7 @@ from viztool.demos.photo import Photo
 from viztool.demos.registry import demo
 from viztool.demos.story import Story
 from viztool.render.colormaps import Picture
+from viztool.render.numbers import number
 from viztool.render.panels import Equation, Grid, Shot, Table, grey_picture
 
 
@@ -31,7 +32,10 @@ def stride_vs_pool(photo: Photo, seed: int) -> Story:
 
     story.band(
         "On the photo",
-        [f"A 2 × 2 kernel of quarters for each channel, with stride 2, is the mean: the difference is {difference:g}."],
+        [
+            f"A 2 × 2 kernel of quarters for each channel, with stride 2, is the mean: the difference is "
+            f"{number(difference)}."
+        ],
         Shot(photo.rgb, "the photo", [], 4),
         Shot(picture(strided), "stride 2, quarters", [], 4),
         Shot(picture(mean), "mean pool", [], 4),

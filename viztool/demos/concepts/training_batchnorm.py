@@ -11,6 +11,7 @@ from viztool.demos.photo import Photo, reference_photo
 from viztool.demos.registry import demo
 from viztool.demos.story import Story
 from viztool.demos.training import cut, fit, mean_and_spread, seeded
+from viztool.render.numbers import number
 from viztool.render.panels import Table
 from viztool.render.plot import BLUE, CHANCE, GREEN, ORANGE, Curve, Plot
 
@@ -102,7 +103,7 @@ def training_batchnorm(photo: Photo, seed: int) -> Story:
         Table(
             [
                 ["", "loss at the end", "first / last gradient at the start"],
-                *([way, f"{final[way]:.3f}", f"{ratio[way]:.1e}"] for way in _WAYS),
+                *([way, f"{final[way]:.3f}", number(ratio[way], ".2g")] for way in _WAYS),
             ]
         ),
     )

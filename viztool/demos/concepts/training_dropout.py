@@ -12,6 +12,7 @@ from viztool.demos.photo import Photo, reference_photo
 from viztool.demos.registry import demo
 from viztool.demos.story import Story
 from viztool.demos.training import fit, mean_and_spread, seeded
+from viztool.render.numbers import percent
 from viztool.render.panels import Table
 from viztool.render.plot import BLUE, GREEN, ORANGE, PALETTE, VIOLET, Curve, Plot
 
@@ -119,23 +120,24 @@ def training_dropout(photo: Photo, seed: int) -> Story:
         "Few patches, many weights",
         [
             f"{story.numbers['weights']:,} weights learn the direction of the edges in {_FEW} patches of the photo: "
-            f"{_SEEDS} seeds. {_WRONG:.0%} of the labels are random: who knows those by heart has overfitted.",
-            f"Right on those patches, less on others: {gaps['no dropout']:.1%} without, {gaps['dropout ½']:.1%} with.",
+            f"{_SEEDS} seeds. {percent(_WRONG)} of the labels are random: who knows those by heart has overfitted.",
+            f"Right on those patches, less on others: {percent(gaps['no dropout'], 1)} without, "
+            f"{percent(gaps['dropout ½'], 1)} with.",
         ],
         Plot(curves, "Right answers in %", "training step", across=2, height=220, y_range=(0, 100)),
         Table(
             [
                 ["", "on others", "gap to trained on"],
-                *([way, f"{others[way]:.1%}", f"{gaps[way]:.1%}"] for way in others),
+                *([way, percent(others[way], 1), percent(gaps[way], 1)] for way in others),
             ]
         ),
     )
     story.when_this_fails(
         [
             "It narrows the gap where there is something to learn by heart. On other patches it is "
-            f"{others['dropout ½']:.1%} against {others['no dropout']:.1%}."
+            f"{percent(others['dropout ½'], 1)} against {percent(others['no dropout'], 1)}."
         ],
-        Table([["right on other patches", "share"], *([way, f"{others[way]:.1%}"] for way in others)]),
+        Table([["right on other patches", "share"], *([way, percent(others[way], 1)] for way in others)]),
     )
     return story
 
@@ -177,13 +179,14 @@ def training_stride(photo: Photo, seed: int) -> Story:
         Table(
             [
                 ["", "right", "± over seeds", "weights"],
-                *([way, f"{means[way]:.1%}", f"{spreads[way]:.1%}", f"{weights[way]:,}"] for way in means),
+                *([way, percent(means[way], 1), percent(spreads[way], 1), f"{weights[way]:,}"] for way in means),
             ]
         ),
     )
     story.when_this_fails(
         [
-            f"The widest gap between them is {widest:.1%} here. The stride pays for what it learns with weights: "
+            f"The widest gap between them is {percent(widest, 1)} here. The stride pays for what it learns with "
+            f"weights: "
             f"pooling has none.",
         ],
         Table([["", "weights"], *([way, f"{count:,}"] for way, count in weights.items())]),

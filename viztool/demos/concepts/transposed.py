@@ -10,6 +10,7 @@ from viztool.demos.photo import Photo
 from viztool.demos.registry import demo
 from viztool.demos.signal import psnr
 from viztool.demos.story import Story
+from viztool.render.numbers import number
 from viztool.render.panels import Equation, Grid, Shot, Table, grey_picture
 
 _CASES = ((3, 2, 1, 1), (4, 2, 1, 0), (5, 3, 2, 1), (3, 1, 0, 0))
@@ -96,7 +97,7 @@ def transposed(photo: Photo, seed: int) -> Story:
         worst = float((mine - theirs).abs().max())
         story.below(f"zero insertion, k{k} s{s} p{p} op{extra}", worst, 3e-5)
         found[f"k{k} s{s} p{p} op{extra}"] = worst
-        rows.append([f"{k}, {s}, {p}, {extra}", f"{worst:.1e}"])
+        rows.append([f"{k}, {s}, {p}, {extra}", number(worst, ".2g")])
     story.numbers["zero_insertion"] = found
     story.band("The same as torch's", ["Float32, random maps and kernels."], Table(rows))
     a, b = torch.randn(1, 3, 9, 9, generator=generator).double(), torch.randn(1, 4, 4, 4, generator=generator).double()

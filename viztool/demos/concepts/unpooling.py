@@ -12,6 +12,7 @@ from viztool.demos.photo import Photo
 from viztool.demos.registry import demo
 from viztool.demos.signal import psnr
 from viztool.demos.story import Story
+from viztool.render.numbers import percent
 from viztool.render.panels import BAD, GOOD, Equation, Grid, Shot, Table, grey_picture
 from viztool.render.plot import BLUE, CHANCE, GREEN, ORANGE, Curve, Plot
 
@@ -69,7 +70,7 @@ def unpooling(photo: Photo, seed: int) -> Story:
         "On the photo",
         [
             f"A part of it, max pooled by 2 and enlarged again. With indices each maximum goes back to its own "
-            f"place; {1 - kept:.0%} of the pixels are zero."
+            f"place; {percent(1 - kept)} of the pixels are zero."
         ],
         Shot(grey_picture(grey[part], 0, 1), "the photo", [], 4),
         *(

@@ -10,6 +10,7 @@ from torch.nn import functional as F
 from viztool.demos.photo import Photo
 from viztool.demos.registry import demo
 from viztool.demos.story import Story
+from viztool.render.numbers import number
 from viztool.render.panels import Equation, Grid, Shot, Table, grey_picture
 
 
@@ -49,7 +50,8 @@ def upsampling(photo: Photo, seed: int) -> Story:
     story.band(
         "In small numbers",
         [
-            f"P lies {u:g} to the right and {v:g} down between four pixels. Each weighs as much as the area of the "
+            f"P lies {number(u)} to the right and {number(v)} down between four pixels. Each weighs as much as the "
+            f"area of the "
             f"rectangle across from it."
         ],
         Equation(
@@ -87,10 +89,10 @@ def upsampling(photo: Photo, seed: int) -> Story:
         Table(
             [
                 ["", "largest error"],
-                ["a + bx + cy + dxy", f"{on_plane:.1e}"],
-                ["x²", f"{on_curve:g}"],
-                ["cv2.resize against align_corners=False", f"{near:.1e}"],
-                ["cv2.resize against align_corners=True", f"{far:.2g}"],
+                ["a + bx + cy + dxy", number(on_plane, ".2g")],
+                ["x²", number(on_curve)],
+                ["cv2.resize against align_corners=False", number(near, ".2g")],
+                ["cv2.resize against align_corners=True", number(far, ".2g")],
             ]
         ),
     )
@@ -107,7 +109,7 @@ def upsampling(photo: Photo, seed: int) -> Story:
     story.when_this_fails(
         [
             f"Learned upsampling needs no rule, but it can learn this one: a transposed 4 × 4 with stride 2 is "
-            f"bilinear ×2, within {same:.1e}.",
+            f"bilinear ×2, within {number(same, '.2g')}.",
             "Before it is trained it is no interpolation at all: at the right, random weights.",
         ],
         Grid(kernel[0, 0].numpy(), "the weights of bilinear ×2", form=".4f", cell=52),

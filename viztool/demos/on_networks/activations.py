@@ -17,6 +17,7 @@ from viztool.hooks.evaluating import evaluating
 from viztool.hooks.naming import named_layers, unwrap
 from viztool.hooks.watch import watch
 from viztool.models.model import Model
+from viztool.render.numbers import percent
 from viztool.render.panels import BAD, Bar, Bars, Table
 from viztool.render.text import Color
 
@@ -98,8 +99,8 @@ def activations(model: Model, photos: Sequence[Photo], seed: int) -> Story:
                 each["type"],
                 f"{each['channels']}",
                 f"{each['dead']}",
-                f"{each['flat']:.1%}",
-                f"{each['at_the_top']:.1%}",
+                percent(each["flat"], 1),
+                percent(each["at_the_top"], 1),
             ]
         )
         if each["dead"]:
@@ -109,7 +110,7 @@ def activations(model: Model, photos: Sequence[Photo], seed: int) -> Story:
         "Layer by layer",
         [
             f"On {photo_words} {dead_total:,} of {channels:,} channels are flat everywhere, "
-            f"{dead_total / max(channels, 1):.1%}: no "
+            f"{percent(dead_total / max(channels, 1), 1)}: no "
             "gradient gets through them.",
             *(["The layers with the most of them."] if len(found) > len(shown) else []),
         ],

@@ -19,6 +19,7 @@ from viztool.hooks.evaluating import evaluating
 from viztool.hooks.frozen import frozen
 from viztool.hooks.naming import named_layers, unwrap
 from viztool.models.model import Model
+from viztool.render.numbers import percent
 from viztool.render.panels import BAD, GOOD, Grid, Panel, Shot, Table, Words, grey_picture
 from viztool.render.text import Color
 
@@ -117,7 +118,7 @@ def _backward(story: Story, model: Model, net: nn.Module, photos: Sequence[Photo
         chance = (period**2 - 1) / (strength.numel() - 1)
         share = float(grid_index(strength, period))
         found[str(period)] = {"grid": share, "chance": chance, "over_chance": share / chance}
-        rows.append([f"{period}", f"{share:.2%}", f"{chance:.3%}", f"{share / chance:.1f}"])
+        rows.append([f"{period}", percent(share, 2), percent(chance, 3), f"{share / chance:.1f}"])
     if not found:
         raise DemoError(f"the input of {model.name}, {tuple(strength.shape)}, is too small to find a grid in it")
     power = phases(strength.double() ** 2, 2).mean((-2, -1))

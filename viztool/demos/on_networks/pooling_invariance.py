@@ -18,6 +18,7 @@ from viztool.hooks.evaluating import evaluating
 from viztool.hooks.naming import unwrap
 from viztool.models.model import Model
 from viztool.render.colormaps import Picture
+from viztool.render.numbers import percent
 from viztool.render.panels import Shot, Words
 from viztool.render.plot import BLUE, GREEN, ORANGE, Curve, Plot
 from viztool.tensors.tree import tensors_in
@@ -95,7 +96,8 @@ def pooling_invariance(model: Model, photos: Sequence[Photo], seed: int) -> Stor
     story.band(
         "Shift and rotation",
         [
-            f"By one pixel its outputs change by {one:.1%} of their deviation, by 10° by {float(by_angle[2]):.1%}; "
+            f"By one pixel its outputs change by {percent(one, 1)} of their deviation, by 10° by "
+            f"{percent(float(by_angle[2]), 1)}; "
             f"{plural}.",
             "An invariant network would be at 0.",
         ],

@@ -19,6 +19,7 @@ from viztool.hooks.frozen import frozen
 from viztool.hooks.naming import unwrap
 from viztool.inspect import layer_table
 from viztool.models.model import Model
+from viztool.render.numbers import percent
 from viztool.render.panels import Panel, Shot, Table, Words, grey_picture
 
 _IMAGES = 6
@@ -77,7 +78,12 @@ def receptive_field(model: Model, photos: Sequence[Photo], seed: int) -> Story:
         share = None if theory is None else side / theory
         found[name] = {"theory": theory, "holds_90_percent": side, "share": share}
         rows.append(
-            [name, "everything" if theory is None else f"{theory}", f"{side}", "" if share is None else f"{share:.0%}"]
+            [
+                name,
+                "everything" if theory is None else f"{theory}",
+                f"{side}",
+                "" if share is None else percent(share),
+            ]
         )
         shown = energy.sqrt()
         panels.append(Shot(grey_picture(-shown.numpy(), -float(shown.max()), 0), name, [f"90 % in {side} × {side}"], 5))
