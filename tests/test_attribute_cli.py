@@ -28,7 +28,7 @@ def test_the_map_is_that_of_python(desk):
     (check,) = numbers["images"][0]["checks"]
     told = expected.details["completeness"]
     shown = [f"{told[part][0]:.3g}".replace("-", "−") for part in ("sum", "whole")]
-        assert check == f"sum {shown[0]} of {shown[1]} = f(x) − f(baseline)"
+    assert check == f"sum {shown[0]} of {shown[1]} = f(x) − f(baseline)"
 
 
 def test_all_methods_take_the_options_that_they_have(desk):
