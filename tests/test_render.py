@@ -5,6 +5,7 @@ import pytest
 
 from viztool.render.canvas import Canvas
 from viztool.render.colormaps import NOT_A_NUMBER, color_bar, colorize, overlay
+from viztool.render.parts import draw_cells
 from viztool.render.predictions import Predictions
 from viztool.render.raster import raster
 from viztool.render.scaling import scaled
@@ -76,6 +77,15 @@ class TestOverlay:
 
 
 class TestTiles:
+    @pytest.mark.parametrize("heat", [False, True])
+    @pytest.mark.parametrize("sides", [(7, 7), (5, 90), (90, 5), (64, 64), (200, 150)])
+    def test_cells_have_the_colours_of_the_values_at_their_size(self, sides, heat):
+        values = np.random.default_rng(0).standard_normal(sides, np.float32)
+        values[1, 1:3] = np.nan, np.inf
+        canvas = Canvas(64, 64)
+        draw_cells(canvas, 0, 0, (64, 64), values, 1.5, heat=heat)
+        np.testing.assert_array_equal(raster(canvas), colorize(scaled(values, (64, 64)), 1.5, heat=heat))
+
     def test_larger_keeps_cells_whole(self):
         values = np.arange(49, dtype=np.float32).reshape(7, 7)
         np.testing.assert_array_equal(scaled(values, (112, 112)), np.kron(values, np.ones((16, 16), np.float32)))

@@ -49,14 +49,17 @@ def colorize(values: Map, limit: float, *, heat: bool = False) -> Picture:
     gives all of them the colour of zero.
     """
     finite = np.isfinite(values)
-    scaled = np.zeros(values.shape, np.float32)
+    place = np.zeros(values.shape, np.float32)
     if limit > 0:
-        np.divide(values, limit, out=scaled, where=finite)
-    if heat:
-        picture = _heat_table()[np.rint(np.clip(scaled, 0, 1) * 255).astype(np.int32)]
-    else:
-        picture = _table()[np.rint(np.clip(scaled, -1, 1) * 255 + 255).astype(np.int32)]
-    picture[~finite] = NOT_A_NUMBER
+        np.divide(values, limit, out=place, where=finite)
+    np.clip(place, 0 if heat else -1, 1, out=place)
+    place *= 255
+    if not heat:
+        place += 255
+    # `take` and not brackets: on three bytes a colour it is three times as fast.
+    picture: Picture = (_heat_table() if heat else _table()).take(np.rint(place, out=place).astype(np.intp), axis=0)
+    if not finite.all():
+        picture[~finite] = NOT_A_NUMBER
     return picture
 
 

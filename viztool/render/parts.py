@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from viztool.render.canvas import Canvas, Size
 from viztool.render.colormaps import Map, Picture, color_bar, colorize, overlay
-from viztool.render.scaling import scaled
+from viztool.render.scaling import scaled, shrinks
 from viztool.render.text import RULE, SMALL, TINY, fit
 
 WIDTH = 1340
@@ -58,7 +58,9 @@ def draw_cells(page: Canvas, x: int, y: int, size: Size, values: Map, limit: flo
     """A map (h, w) in its own cells; where it has more of them than there are pixels, areas are averaged."""
 
     def draw(size: Size) -> Picture:
-        return colorize(scaled(values, size), limit, heat=heat)
+        if shrinks(values, size):
+            return colorize(scaled(values, size), limit, heat=heat)
+        return scaled(colorize(values, limit, heat=heat), size)  # each cell's colour is looked up but once
 
     own = min(int(values.shape[0]), size[0]), min(int(values.shape[1]), size[1])
     page.image(x, y, size, draw, own)

@@ -17,6 +17,11 @@ def scaled(values: A, size: tuple[int, int], *, smooth: bool = False) -> A:
     layer; or, if it is to look smooth, what lies between is interpolated.
     """
     height, width = size
-    shrinks = values.shape[0] >= height and values.shape[1] >= width
     larger = cv2.INTER_LINEAR if smooth else cv2.INTER_NEAREST
-    return cast(A, cv2.resize(values, (width, height), interpolation=cv2.INTER_AREA if shrinks else larger))
+    way = cv2.INTER_AREA if shrinks(values, size) else larger
+    return cast(A, cv2.resize(values, (width, height), interpolation=way))
+
+
+def shrinks(values: npt.NDArray[Any], size: tuple[int, int]) -> bool:
+    """Whether `scaled` averages areas for this (height, width), and does not only repeat cells."""
+    return bool(values.shape[0] >= size[0] and values.shape[1] >= size[1])
