@@ -3,26 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 from torch import Tensor
 from torch.autograd.graph import Node
 
 from viztool.attribution.rules import is_own
 from viztool.errors import ModelError
-
-
-def nodes(ends: Iterable[Tensor]) -> Iterator[Node]:
-    """Every node that these tensors came from, once."""
-    todo = [end.grad_fn for end in ends]
-    seen: set[Node] = set()
-    while todo:
-        node = todo.pop()
-        if node is None or node in seen:
-            continue
-        seen.add(node)
-        yield node
-        todo.extend(before for before, _ in node.next_functions)
+from viztool.tensors.graph import nodes
 
 
 def operation(node: Node) -> str:
@@ -63,6 +51,11 @@ def require_rules(ends: Iterable[Tensor], method: str, hidden: set[str], more: f
         name = operation(node)
         if name not in LINEAR | more:
             raise ModelError(f"{method} has no rule for {name!r}, which this network uses; use integrated_gradients")
+        if getattr(node, "_saved_training", False):
+            raise ModelError(
+                f"{method} has no rule for a batch or instance norm by the input's own statistics, which this network "
+                "uses; use integrated_gradients"
+            )
         sources = [before for before, _ in node.next_functions]
         both = {"Div": sources[1:2], "Addmm": sources[1:3], "Baddbmm": sources[1:3]}
         needed = 1 if name == "Div" else 2

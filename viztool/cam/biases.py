@@ -14,6 +14,7 @@ from torch.nn.modules.conv import _ConvNd
 
 from viztool.hooks.naming import is_leaf, layers_inside, named_layers
 from viztool.hooks.watch import watch
+from viztool.tensors.graph import mend_norms
 
 _HOMOGENEOUS = (
     nn.ReLU,
@@ -89,6 +90,7 @@ def _beyond_linear(layer: nn.Module, given: Tensor, add: Hook) -> Hook:
         with torch.enable_grad():
             start = given.requires_grad_()
             output = layer.forward(start.clone())  # past its hooks, and not in place
+            mend_norms(output)
             (back,) = torch.autograd.grad(output, start, gradient)
         whole, linear = (gradient * output).detach().float(), (back * given).detach().float()
         if whole.shape != linear.shape:

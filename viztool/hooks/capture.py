@@ -59,7 +59,8 @@ def capture(
     on it stays in the autograd graph: a loss can be built on it, and gradients of the network's own output
     reach it (`torch.autograd.grad(score, acts[layer])`).
 
-    grads: keep the gradient at each output, for `acts.grad(layer)`. Also works on a frozen network.
+    grads: keep the gradient at each output, for `acts.grad(layer)`. Also works on a frozen network. It is what your
+        own backward brings: call `viztool.tensors.graph.mend_norms(loss)` before it where torch derives a norm wrongly.
     stop: end the forward, and with it the `with` block, as soon as every selected layer has run once, in
         whatever order they run. A layer that is called several times then shows the calls that came
         before that moment (at least the first); `acts.stopped_at` names the layer it ended after.

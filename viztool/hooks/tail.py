@@ -14,6 +14,7 @@ from viztool.hooks.layout_memory import following
 from viztool.hooks.naming import named_layers, unwrap
 from viztool.hooks.select import Patterns, exactly, select
 from viztool.hooks.watch import watch
+from viztool.tensors.graph import mend_norms
 from viztool.tensors.tree import map_tensors, tensors_in
 
 
@@ -69,6 +70,7 @@ class TailPass:
             require_gradient(name, tensor)
         found: tuple[Tensor | None, ...] = (None,) * len(own)
         if scores.requires_grad:
+            mend_norms(scores)
             found = torch.autograd.grad(scores.sum(), own, retain_graph=not last, allow_unused=True)
         gradients: dict[str, Tensor] = {}
         for name, gradient in zip(self._own, found, strict=True):

@@ -17,6 +17,7 @@ from viztool.kernels.redirect import Redirected
 from viztool.kernels.transforms import Transforms
 from viztool.models.model import Model
 from viztool.results import Part
+from viztool.tensors.graph import mend_norms
 from viztool.tensors.size import Size
 
 _CHECK_EVERY = 32
@@ -198,6 +199,7 @@ class Ascent:
             # Each view takes the next numbers of its picture's generator.
             seen = s.transforms(shown, [generator for generator in draws for _ in range(s.views)])
             scores = self._scores(image, self._network(seen))
+            mend_norms(scores)
             (-scores.sum()).backward()
         return image, scores.detach().cpu()
 

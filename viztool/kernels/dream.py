@@ -21,6 +21,7 @@ from viztool.models.model import Model, wrap_model
 from viztool.models.preprocess import LUMA, check_photo
 from viztool.render.colormaps import Picture
 from viztool.results import Result, versions
+from viztool.tensors.graph import mend_norms
 from viztool.tensors.size import Size
 
 _RATIO = 1.4
@@ -142,6 +143,7 @@ def _step(network: Stopped, wanted: Objective, image: Tensor, strength: float, s
     shifted = torch.roll(image, (down, right), (2, 3)).requires_grad_()
     with torch.enable_grad():
         score = wanted.score(View(shifted, network(shifted)))
+        mend_norms(score)
         (gradient,) = torch.autograd.grad(score.sum(), shifted)
     gradient = torch.roll(gradient, (-down, -right), (2, 3))
     return (image + strength * gradient / gradient.abs().mean().clamp_min(1e-20)).nan_to_num(0.5).clamp(0, 1)

@@ -9,13 +9,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from viztool.attribution.graph import nodes, operation
+from viztool.attribution.graph import operation
 from viztool.attribution.passes import under
 from viztool.attribution.registry import method
 from viztool.attribution.rules import Call, RuleFunction, Rules, is_foreign
 from viztool.errors import ModelError
 from viztool.hooks.tail import TailPass
 from viztool.targets.question import Question
+from viztool.tensors.graph import nodes
 
 _NAMES = "Silu Gelu Mish Elu LeakyRelu Hardswish Hardsigmoid Sigmoid Tanh Softplus PreluKernel Softmax Softsign"
 _SMOOTH = frozenset(_NAMES.split())

@@ -15,6 +15,7 @@ from viztool.errors import TargetError
 from viztool.heatmaps.balance import balance
 from viztool.hooks.layout_memory import following
 from viztool.hooks.layouts import Layouts
+from viztool.tensors.graph import mend_norms
 from viztool.tensors.size import Size
 
 
@@ -38,6 +39,7 @@ def full_grad(evidence: Evidence) -> Tensor:
         scores = question.target.scores(output)[0]
         if not scores.requires_grad:
             raise TargetError("the score does not depend on the input by a gradient; take method='scorecam'")
+        mend_norms(scores)
         (gradient,) = torch.autograd.grad(scores.sum(), leaf)
     terms.add("", gradient * x)
     question.details["completeness"] = balance(terms.total, question.score, "f(x)")

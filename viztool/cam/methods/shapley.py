@@ -9,6 +9,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from viztool.cam.evidence import Evidence
 from viztool.cam.registry import method
 from viztool.errors import LayerError
+from viztool.tensors.graph import mend_norms
 
 
 @method("shapleycam", "ShapleyCAM", "Cai 2025, arXiv:2501.06261", gives="weights", relu=True, unit="score")
@@ -24,6 +25,7 @@ def shapley_cam(evidence: Evidence) -> Tensor:
     curved = None
     with torch.enable_grad(), sdpa_kernel(SDPBackend.MATH):  # the fused kernels have no second derivative
         scores = evidence.question.target.scores(rest(start.clone()))  # a clone, as the next layer may work in place
+        mend_norms(scores)
         (gradients,) = torch.autograd.grad(scores.sum(), start, create_graph=True)
         if gradients.requires_grad:
             try:
