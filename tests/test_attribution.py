@@ -322,6 +322,26 @@ def test_what_has_no_rule_is_an_error_and_never_a_wrong_map(method, net):
         attribute(net(), torch.randn(1, 3, 16, 16), method, 0)
 
 
+@pytest.mark.parametrize("method", ["lrp_epsilon", "lrp_zplus", "deeplift"])
+@pytest.mark.parametrize("norm", [nn.InstanceNorm2d(4), nn.BatchNorm2d(4, track_running_stats=False)], ids=repr)
+def test_a_norm_by_the_inputs_own_statistics_is_not_linear(method, norm):
+    net = nn.Sequential(nn.Conv2d(1, 4, 3), norm, nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2))
+    message = (
+        f"^{method} has no rule for a batch or instance norm by the input's own statistics, which this network uses; "
+        "use integrated_gradients$"
+    )
+    with pytest.raises(ModelError, match=message):
+        attribute(net, torch.randn(2, 1, 8, 8), method, 0)
+
+
+def test_an_instance_norm_by_statistics_that_it_keeps_is_linear():
+    norm = nn.InstanceNorm2d(4, track_running_stats=True, affine=True)
+    nn.init.uniform_(norm.running_var, 0.5, 2)
+    net = nn.Sequential(nn.Conv2d(1, 4, 3), norm, nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2))
+    told = attribute(net, torch.randn(2, 1, 8, 8), "deeplift", 0).details["completeness"]
+    assert max(told["relative"]) < 1e-4
+
+
 def test_a_relu_in_place_on_a_part_of_a_tensor_is_met():
     class Whole(nn.Module):
         def forward(self, x):

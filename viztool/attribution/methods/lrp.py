@@ -16,7 +16,7 @@ from viztool.attribution.passes import under, whole
 from viztool.attribution.registry import method
 from viztool.attribution.rules import Call, Rule, RuleFunction, Rules, local, ratio
 from viztool.attribution.squashing import gates_held, sigmoid, softmax
-from viztool.errors import ModelError, ViztoolError
+from viztool.errors import ViztoolError
 from viztool.heatmaps.balance import balance
 from viztool.targets.question import Question
 
@@ -108,12 +108,12 @@ class _Lrp:
         plain = call.function(*call.args, **call.kwargs)
         return self._stabilised(plain, convolve)
 
-    def _batch_norm(self, call: Call) -> Tensor:
+    def _batch_norm(self, call: Call) -> Any:
         bound = inspect.signature(F.batch_norm).bind(*call.args, **call.kwargs)
         bound.apply_defaults()
         given = bound.arguments
         if given["training"] or given["running_var"] is None:
-            raise ModelError("LRP has no rule for a batch norm that keeps no statistics; use integrated_gradients")
+            return NotImplemented  # for which there is no rule
         layer = self._layers.get(call.x)
         if layer is None or layer[2] != call.x._version:
             out: Tensor = call.of(call.x)
