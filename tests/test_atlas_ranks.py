@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from viztool.atlas.ranks import Ranks, merge
+from viztool.atlas.ranks import Ranks, merge, take_in
 
 
 def ranks_of(rng: np.random.Generator, photos: np.ndarray, channels: int) -> Ranks:
@@ -33,9 +33,12 @@ def test_it_is_what_sorting_everything_gives(largest, keep):
         for ch in range(5)
     ]
     for order in ([0, 1, 2, 3], [3, 1, 0, 2]):
-        merged = parts[order[0]]
+        merged = merge([parts[order[0]]], keep, largest=largest)
         for at in order[1:]:
-            merged = merge([merged, parts[at]], keep, largest=largest)
+            new = merge([parts[at]], keep, largest=largest)
+            both = merge([merged, new], keep, largest=largest)
+            merged = take_in(merged, new, keep, largest=largest)
+            assert all(np.array_equal(array, both.arrays[name]) for name, array in merged.arrays.items())
         for ch in range(5):
             found = list(
                 zip(

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from viztool.atlas import bins
 from viztool.atlas.part import LayerPart, Part
-from viztool.atlas.ranks import Ranks, merge
+from viztool.atlas.ranks import Ranks, merge, take_in
 
 Doubles = npt.NDArray[np.float64]
 Counts = npt.NDArray[np.int64]
@@ -77,6 +77,9 @@ class Moments:
         return np.asarray(np.clip(covariance / (sd[:, None] * sd), -1, 1))
 
 
+_ROWS = 1024
+"""Photos whose answers are multiplied at once: adding a matrix of units by units costs as much as a hundred of them."""
+
 _STILL = 1e-6
 """A unit whose sd is a smaller share of its largest value changes by rounding only: it goes with none."""
 
@@ -94,14 +97,15 @@ class LayerTotals:
     active: Counts = field(init=False)
     positions: Counts = field(init=False)
     highest: Counts = field(init=False)
-    products: Doubles = field(init=False)
+    _products: Doubles = field(init=False)
+    _waiting: list[Doubles] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.maxima, self.means = Moments(self.channels), Moments(self.channels)
         self.active = np.zeros(self.channels, np.int64)
         self.positions = np.zeros((self.channels, bins.COUNT), np.int64)
         self.highest = np.zeros((self.channels, bins.COUNT), np.int64)
-        self.products = np.zeros((self.channels, self.channels))
+        self._products = np.zeros((self.channels, self.channels))
 
     def add(self, part: LayerPart) -> None:
         """Parts come in the order of their ranges."""
@@ -110,16 +114,31 @@ class LayerTotals:
         shifted = self.maxima.add(part.maxima)
         self.means.add(part.means)
         if shifted is not None:
-            self.products += shifted.T @ shifted
+            self._waiting.append(shifted)
+            if sum(map(len, self._waiting)) >= _ROWS:
+                self._multiply()
         self.active += (part.maxima > 0).sum(0)
-        channel = np.repeat(np.arange(self.channels), np.diff(part.rows))
-        self.positions[channel, part.bins] += part.counts  # each bin of a channel stands there once
-        of = np.broadcast_to(np.arange(self.channels), part.maxima.shape)
-        np.add.at(self.highest, (of, bins.codes(np.ascontiguousarray(part.maxima))), 1)
+        begins = np.arange(self.channels) * bins.COUNT
+        at = np.repeat(begins, np.diff(part.rows)) + part.bins
+        self.positions.reshape(-1)[at] += part.counts  # each bin of a channel stands there once
+        codes = bins.codes(np.ascontiguousarray(part.maxima))
+        np.add.at(self.highest.reshape(-1), (codes + begins).reshape(-1), 1)
+
+    @property
+    def products(self) -> Doubles:
+        """(C, C): of the maxima around their shift, summed over photos."""
+        self._multiply()
+        return self._products
+
+    def _multiply(self) -> None:
+        if self._waiting:
+            rows = np.concatenate(self._waiting)
+            self._products += rows.T @ rows
+            self._waiting = []
 
 
 def _joined(before: Ranks | None, new: Ranks, keep: int, *, largest: bool) -> Ranks:
-    return merge([new] if before is None else [before, new], keep, largest=largest)
+    return merge([new], keep, largest=largest) if before is None else take_in(before, new, keep, largest=largest)
 
 
 def total(parts: Iterable[Part], channels: dict[str, int], keep: int) -> dict[str, LayerTotals]:
