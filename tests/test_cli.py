@@ -5,6 +5,8 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +16,7 @@ from click.testing import CliRunner
 import viztool
 from viztool.cli import main
 from viztool.images import write_image
+from viztool.images.marks import read_mark
 
 CAT = Path(__file__).parents[1] / "gallery" / "inputs" / "cat.jpg"
 TINY_NET = """
@@ -308,3 +311,41 @@ def test_a_setting_that_cannot_be_is_wrong_usage(arguments, message):
     result = CliRunner().invoke(main, ["features", str(photo), *arguments])
     assert result.exit_code == 2
     assert result.stderr == f"Error: {message}\n"
+
+
+class TestSideBySide:
+    def test_results_come_in_the_order_of_the_jobs_and_errors_in_their_place(self):
+        from viztool.cli.batch import Job, _side_by_side
+
+        jobs = [Job(str(number), Path(f"{number}.png")) for number in range(7)]
+        alive, most = set(), 0
+
+        def look(job):
+            nonlocal most
+            if job.photo == "2":
+                raise ValueError("unreadable")
+            alive.add(job.photo)
+            most = max(most, len(alive))
+            return job.photo
+
+        def write(job, result):
+            time.sleep(0.05 if job.photo == "0" else 0)
+            alive.discard(result)
+            if job.photo == "4":
+                raise OSError("no room")
+            return f"{result} written by {threading.current_thread() is not threading.main_thread()}"
+
+        said = []
+        for job, outcome in _side_by_side(iter(jobs), look, write):
+            try:
+                said.append((job.photo, outcome()))
+            except (ValueError, OSError) as error:
+                said.append((job.photo, str(error)))
+        wanted = [(str(number), f"{number} written by True") for number in range(7)]
+        wanted[2], wanted[4] = ("2", "unreadable"), ("4", "no room")
+        assert said == wanted
+        assert most <= 4  # results wait in memory
+
+    def test_what_is_written_in_threads_says_its_command(self, folder):
+        features("photo.png")
+        assert read_mark("photo_features.png").command.startswith("viztool features photo.png")

@@ -292,3 +292,88 @@ def test_a_network_without_maps_has_nothing_to_draw():
     message = r"^no layer puts out maps \(channels of height × width\): there is nothing to draw$"
     with pytest.raises(LayerError, match=message):
         viztool.feature_maps(net, torch.randn(1, 3, 2, 2))
+
+
+class Turning(nn.Module):
+    """Takes another layer for a dark photo than for a bright one; both have the same sides."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem = nn.Conv2d(3, 4, 3, stride=2, padding=1)
+        self.near = nn.Conv2d(4, 4, 3, stride=2, padding=1)
+        self.far = nn.Conv2d(4, 4, 7, stride=2, padding=3)
+
+    def forward(self, x):
+        x = self.stem(x)
+        return (self.near if x.mean() > 0 else self.far)(x).mean((2, 3))
+
+
+class TestPhotoAfterPhoto:
+    @pytest.fixture
+    def traced(self, monkeypatch):
+        """The inputs whose receptive fields were followed."""
+        import viztool.features.looking as looking
+
+        inputs = []
+
+        class Noting(looking.FieldTracer):
+            def __init__(self, net, x):
+                inputs.append(tuple(x.shape))
+                super().__init__(net, x)
+
+        monkeypatch.setattr(looking, "FieldTracer", Noting)
+        return inputs
+
+    def test_later_photos_give_what_they_give_alone(self, model, traced):
+        photos = [rng.integers(0, 256, (40, 50, 3), np.uint8) for _ in range(3)]
+        alone = [viztool.feature_maps(model, photo) for photo in photos]
+        traced.clear()
+        together = viztool.feature_maps(model, photos)
+        assert traced == [(1, 3, 32, 32)]
+        for one, other in zip(alone, together, strict=True):
+            assert one.numbers == other.numbers
+            assert [layer.field for layer in one.layers] == [layer.field for layer in other.layers] != []
+            np.testing.assert_array_equal(one.picture(), other.picture())
+
+    def test_each_size_is_followed_once(self, net, traced):
+        look = viztool.features.FeatureLook(net)
+        for side in (32, 48, 32, 48):
+            look.at(torch.rand(1, 3, side, side))
+        assert traced == [(1, 3, 32, 32), (1, 3, 48, 48)]
+
+    def test_another_course_is_followed_anew(self, traced):
+        torch.manual_seed(0)
+        net = Turning().eval()
+        with torch.no_grad():
+            net.stem.weight.abs_()
+            net.stem.bias.zero_()
+        look = viztool.features.FeatureLook(net)
+        bright, dark = torch.ones(1, 3, 32, 32), -torch.ones(1, 3, 32, 32)
+        found = [
+            (found.layers[-1].name, found.layers[-1].field.size) for (found,) in map(look.at, (bright, dark, dark))
+        ]
+        assert found == [("near", (7, 7)), ("far", (15, 15)), ("far", (15, 15))]
+        assert len(traced) == 2
+
+    def test_a_forward_is_not_repeated(self, net):
+        look = viztool.features.FeatureLook(net)
+        x = torch.rand(1, 3, 32, 32)
+        look.at(x)
+        look.at(x)
+        assert net.forwards == 2
+
+
+def test_statistics_are_those_of_double_precision():
+    generator = torch.Generator().manual_seed(0)
+    maps = torch.randn(2, 5, 9, 11, generator=generator) * torch.logspace(-3, 3, 5).view(5, 1, 1) + 10
+    maps[0, 0] = 0.1  # constant
+    maps[1, 1, 3, 4], maps[1, 2, 0, 0], maps[1, 3, 8, 10] = torch.nan, torch.inf, -torch.inf
+    for image, found in zip(maps, viztool.features.layer_maps.channel_statistics(maps), strict=True):
+        exact = image.double().numpy()
+        finite = np.isfinite(exact).all((1, 2))
+        np.testing.assert_array_equal(found.finite, finite)
+        np.testing.assert_array_equal(found.low[finite], exact[finite].min((1, 2)).astype(np.float32))
+        np.testing.assert_array_equal(found.high[finite], exact[finite].max((1, 2)).astype(np.float32))
+        np.testing.assert_allclose(found.mean[finite], exact[finite].mean((1, 2)), rtol=1e-5)
+        np.testing.assert_allclose(found.sd[finite], exact[finite].std((1, 2)), rtol=1e-3)
+    assert viztool.features.layer_maps.channel_statistics(maps)[0].sd[0] == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 import click
@@ -85,4 +86,4 @@ def attribute(
 
         return wanted.draw(model, photo, explain)
 
-    each_photo("attribute", paths, options, draw)
+    each_photo("attribute", paths, options, lambda model: partial(draw, model))

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from contextvars import copy_context
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -22,6 +25,7 @@ if TYPE_CHECKING:
     from viztool.results import Result
 
 F = TypeVar("F", bound=Callable[..., Any])
+Written = tuple["Result", list[Path]]
 
 STDIN = "-"
 
@@ -101,10 +105,12 @@ def refuse_existing(path: Path, force: bool) -> None:
 
 
 def each_photo(
-    command: str, paths: Sequence[str], options: dict[str, Any], draw: Callable[[Model, Job], Result]
+    command: str, paths: Sequence[str], options: dict[str, Any], begin: Callable[[Model], Callable[[Job], Result]]
 ) -> None:
-    """Draw each photo into its file by `draw`, and report; the whole of a command that makes pictures.
+    """Draw each photo into its file, and report; the whole of a command that makes pictures.
 
+    begin: called once, with the network; what it gives then looks at each photo. While it looks at the next ones,
+    pictures are drawn and written by threads, which therefore must not ask anything of the network.
     options: the values of `output_options` and `model_options`, and "npz"; they are taken out.
     """
     force, npz, verbose = options.pop("force"), options.pop("npz"), options.pop("verbose")
@@ -118,17 +124,50 @@ def each_photo(
                 refuse_existing(path, force)
             todo.append(job)
     if todo:
-        model = load(options)
-        for job in progress(todo, quiet=batch.quiet):
+        look = begin(load(options))
+
+        def write(job: Job, result: Result) -> tuple[Result, list[Path]]:
+            written = [result.save(job.target, force=force)]
+            if npz:
+                written.append(result.save_npz(job.arrays, force=force))
+            return result, written
+
+        for job, outcome in _side_by_side(progress(todo, quiet=batch.quiet), look, write):
             with batch.attempt(job.photo):
-                result = draw(model, job)
-                written = [result.save(job.target, force=force)]
-                if npz:
-                    written.append(result.save_npz(job.arrays, force=force))
+                result, written = outcome()
                 batch.wrote(result, *written)
                 if verbose:
                     click.echo(f"{job.source}: {result.in_words}", err=True)
     batch.finish(command)
+
+
+_WRITERS = 2
+"""Threads that draw and write; to look at a photo takes longer than that, so more would only wait."""
+
+
+def _side_by_side(
+    jobs: Iterable[Job], look: Callable[[Job], Result], write: Callable[[Job, Result], Written]
+) -> Iterator[tuple[Job, Callable[[], Written]]]:
+    """Each job in its turn, and what gives its outcome or raises its error; `write` runs in threads.
+
+    No more are begun than the threads have hands for: results wait in memory with all their maps.
+    """
+    waiting: deque[tuple[Job, Callable[[], Written]]] = deque()
+    pool = ThreadPoolExecutor(_WRITERS)
+    try:
+        for job in jobs:
+            try:
+                # In a copy of the context, as what is written says by which command it was made.
+                future = pool.submit(copy_context().run, write, job, look(job))
+            except Exception as error:
+                future = Future()
+                future.set_exception(error)
+            waiting.append((job, future.result))
+            if len(waiting) > _WRITERS:
+                yield waiting.popleft()
+        yield from waiting
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 @dataclass

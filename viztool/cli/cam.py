@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -54,4 +55,4 @@ def cam(
 
         return wanted.draw(model, photo, explain)
 
-    each_photo("cam", paths, options, draw)
+    each_photo("cam", paths, options, lambda model: partial(draw, model))

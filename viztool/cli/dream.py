@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -68,4 +69,4 @@ def dream(
             source=job.source,
         )
 
-    each_photo("grid" if grid else "dream", paths, options, draw)
+    each_photo("grid" if grid else "dream", paths, options, lambda model: partial(draw, model))

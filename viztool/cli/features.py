@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -54,13 +55,10 @@ def features(
     PATH is a picture, a folder of pictures, a glob, or - for standard input.
     """
 
-    def draw(model: Model, job: Job) -> FeatureMaps:
-        from viztool.features import feature_maps
+    def begin(model: Model) -> Callable[[Job], FeatureMaps]:
+        from viztool.features import FeatureLook
 
-        shown = None if every else top
-        result: FeatureMaps = feature_maps(
-            model, job.read(), layers or None, shown, normalize=normalize, overlay=overlay, source=job.source
-        )
-        return result
+        look = FeatureLook(model, layers or None, None if every else top, normalize=normalize, overlay=overlay)
+        return lambda job: look.at(job.read(), job.source)[0]
 
-    each_photo("features", paths, options, draw)
+    each_photo("features", paths, options, begin)

@@ -2,6 +2,7 @@
 
 from viztool.features.compute import feature_maps
 from viztool.features.layer_maps import LayerMaps
+from viztool.features.looking import FeatureLook
 from viztool.features.result import FeatureMaps
 
-__all__ = ["FeatureMaps", "LayerMaps", "feature_maps"]
+__all__ = ["FeatureLook", "FeatureMaps", "LayerMaps", "feature_maps"]

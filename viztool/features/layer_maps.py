@@ -121,10 +121,11 @@ class LayerMaps(Part):
 
 def channel_statistics(maps: Tensor) -> list[ChannelStatistics]:
     """The statistics of each image's channels, computed where the maps are. maps: float (N, C, h, w)."""
-    sd, mean = torch.std_mean(maps, dim=(2, 3), correction=0)
-    low, high = torch.aminmax(maps.flatten(2), dim=2)
-    finite = maps.isfinite().flatten(2).all(dim=2)
-    sd = torch.where(finite, sd, torch.nan)
+    # Not torch.aminmax and torch.std_mean, which take twenty times as long over these axes on a CPU.
+    low, high, mean = maps.amin((2, 3)), maps.amax((2, 3)), maps.mean((2, 3))
+    sd = (maps - mean[:, :, None, None]).square_().mean((2, 3)).sqrt()
+    sd = torch.where(low == high, 0, sd)
+    sd = torch.where(low.isfinite() & high.isfinite(), sd, torch.nan)  # a NaN inside is both, and infinity is one
     return [
         ChannelStatistics(*(part.cpu().numpy() for part in parts)) for parts in zip(low, high, mean, sd, strict=True)
     ]

@@ -94,8 +94,12 @@ class Model:
 
     def view(self, photo: Photo) -> Photo:
         """The photo as the network sees it, resized and cropped but not normalised: uint8 RGB (h, w, 3)."""
+        return self.preprocess_and_view(photo)[1]
+
+    def preprocess_and_view(self, photo: Photo) -> tuple[Tensor, Photo]:
+        """`preprocess` and `view` of one photo, which is resized only once for both."""
         pixels = self.input.pixels(check_photo(photo))
-        return np.repeat(pixels, 3 // pixels.shape[2], axis=2)
+        return self.input.tensor(pixels).to(self.device), np.repeat(pixels, 3 // pixels.shape[2], axis=2)
 
     def crop_box(self, shape: Sequence[int]) -> tuple[float, float, float, float]:
         """The part of a photo of `shape` (H, W, ...) that `preprocess` keeps: top, left, bottom, right.

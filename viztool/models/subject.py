@@ -69,8 +69,7 @@ def looks_at(
         raise ModelError(f"a photo is uint8 RGB (H, W, 3), or a list of these, not {got}; viztool.read_image gives one")
     photos: list[Picture] = [photo] if isinstance(photo, np.ndarray) and photo.ndim == 3 else list(photo)
     # One by one: networks that take photos whole get each in its own size.
-    looks = [(model.preprocess(each).to(model.dtype), [_of_photo(model, each, source)]) for each in photos]
-    return looks, isinstance(photo, np.ndarray) and photo.ndim == 3
+    return [_of_photo(model, each, source) for each in photos], isinstance(photo, np.ndarray) and photo.ndim == 3
 
 
 def one_batch(
@@ -94,16 +93,18 @@ def reader_of(model: Model | nn.Module, x: Tensor) -> Reader:
     return Reader(zoo=is_zoo(net), ending=ending_of(net, x))
 
 
-def _of_photo(model: Model, photo: Picture, source: str) -> Subject:
-    return Subject(
+def _of_photo(model: Model, photo: Picture, source: str) -> Look:
+    x, view = model.preprocess_and_view(photo)
+    subject = Subject(
         source=source,
         photo=photo,
-        view=model.view(photo),
+        view=view,
         seen=model.crop_box(photo.shape),
         network=model.name,
         weights=model.weights,
         preprocessing=model.preprocessing,
     )
+    return x.to(model.dtype), [subject]
 
 
 def _of_tensor(model: Model | nn.Module, image: Tensor, source: str) -> Subject:
