@@ -189,6 +189,16 @@ def test_where_all_maps_are_zero_it_is_the_last_stage():
     assert "all_zero_at" not in heat.details
 
 
+def test_a_network_whose_strides_differ_by_axis_has_a_default_layer():
+    net = nn.Sequential(
+        *(nn.Conv2d(1, 6, 3, (1, 3), 1), nn.ReLU(), nn.Conv2d(6, 8, 3, (1, 2), 1), nn.ReLU()),
+        *(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 4)),
+    )
+    found = class_activation_map(net, torch.randn(1, 1, 24, 24), "hirescam")
+    assert found.layer == ("3",)
+    assert found.raw.shape == (1, 24, 4)
+
+
 def test_stages_are_the_last_layers_at_each_resolution():
     torch.manual_seed(0)
     net, x = resnet().eval(), images(1, SIDE, SIDE)

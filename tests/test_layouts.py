@@ -252,3 +252,43 @@ def test_the_stages_of_networks_of_tokens(name) -> None:
     for index, layer in enumerate(result[0].layers):
         maps = torch.stack([torch.from_numpy(each.layers[index].maps) for each in result])
         assert found(maps) == ALL, layer.name
+
+
+class Mixed(nn.Module):
+    """A functional pool to maps of other proportions, tokens of them, and a layer that is given a dictionary."""
+
+    class Pool(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return nn.functional.max_pool2d(x, (3, 1))
+
+    class Sum(nn.Module):
+        def forward(self, state: dict[str, Tensor]) -> Tensor:
+            return state["x"] + state["skip"]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, 22, 3, padding=1)
+        self.pool = self.Pool()
+        self.sum = self.Sum()
+        self.branch = nn.Conv2d(22, 5, (1, 5), padding="same")
+        self.norm = nn.LayerNorm(5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        maps = self.pool(self.stem(x))
+        out = self.branch(self.sum({"x": maps, "skip": maps.relu()}).clone())
+        extra = out.new_zeros(len(out), 2, 5)
+        return self.norm(torch.cat([extra, out.flatten(2).transpose(1, 2)], 1)).mean(1)
+
+
+@pytest.mark.parametrize("size", [(12, 6), (9, 5), (18, 22)])
+def test_maps_of_other_proportions_go_by_where_they_come_from(size) -> None:
+    torch.manual_seed(0)
+    net, x = Mixed().eval(), torch.randn(2, 3, *size)
+    with torch.no_grad(), capture(net, maps=False) as own:
+        net(x)
+    with torch.no_grad(), capture(net, ["pool", "sum", "branch", "norm"], maps=True) as acts:
+        net(x)
+    for layer in ("pool", "sum", "branch"):
+        assert torch.equal(acts[layer], own[layer])
+    h, w = size[0] // 3, size[1]
+    assert torch.equal(acts["norm"], own["norm"][:, 2:].transpose(1, 2).unflatten(2, (h, w)))

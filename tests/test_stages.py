@@ -104,6 +104,14 @@ def test_a_network_that_never_shrinks_is_seen_at_four_depths() -> None:
     assert stages(3) == ["norm"]
 
 
+def test_layers_that_run_several_times_count_by_their_last_call_if_repeats_do() -> None:
+    tracker = StageTracker(repeats=True)
+    for name, size in [("a", BIG), ("relu", BIG), ("b", MIDDLE), ("relu", MIDDLE)]:
+        tracker.enter(name)
+        tracker.exit(name, size)
+    assert tracker.stages() == ["relu"]
+
+
 def test_what_can_be_no_stage_any_more_is_not_alive() -> None:
     tracker = StageTracker([])
     alive = []
@@ -318,3 +326,40 @@ def test_what_has_no_maps_says_so() -> None:
     )
     with pytest.raises(LayerError, match=message), capture(net, "stages"):
         net(torch.randn(1, 3, 2, 2))
+
+
+def squeezed(step: tuple[int, int]) -> nn.Module:
+    return nn.Sequential(
+        *(nn.Conv2d(3, 6, 3, (1, 3), 1), nn.ReLU(), nn.Conv2d(6, 8, 3, step, 1), nn.ReLU()),
+        *(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 4)),
+    )
+
+
+def test_where_no_maps_have_the_pictures_proportions_those_are_taken_that_surely_are_maps() -> None:
+    net = squeezed((1, 2)).eval()
+    with torch.no_grad(), capture(net, "stages") as acts:
+        net(torch.randn(1, 3, 24, 24))
+    assert {name: tuple(acts[name].shape[2:]) for name in acts} == {"1": (24, 8), "3": (24, 4)}
+
+
+def test_where_some_have_them_the_others_are_no_stages() -> None:
+    net = squeezed((3, 1)).eval()
+    with torch.no_grad(), capture(net, "stages") as acts:
+        net(torch.randn(1, 3, 24, 24))
+    assert acts.layers == ["3"]
+
+
+def test_a_network_of_one_block_that_runs_twice_is_shown_as_it_is_after_the_last() -> None:
+    class Twice(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.block = nn.Conv2d(3, 3, 3, padding=1)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.block(self.block(x)).mean((2, 3))
+
+    torch.manual_seed(0)
+    net, x = Twice(), torch.randn(1, 3, 12, 16)
+    with torch.no_grad(), capture(net, "stages") as acts:
+        net(x)
+        assert torch.equal(acts["block"], net.block(net.block(x)))

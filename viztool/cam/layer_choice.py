@@ -92,12 +92,15 @@ Form = tuple[int, int, int]
 def _candidates(net: nn.Module, x: Tensor) -> list[list[str]]:
     """Stages from the last, each with the layers before it in the same form. A layer is in one of them."""
     forms: dict[str, Form] = {}
+    proper: set[str] = set()
 
     def note(name: str, layer: nn.Module, output: Any) -> None:
-        sides = layouts.stage_size(name, output)
+        sides = layouts.stage_size(name, output, stretched=True)
         forms.pop(name, None)  # of a layer that runs several times the last call counts
         if name and sides is not None and prod(sides) > 1:
             forms[name] = (next(tensors_in(output)).numel() // prod(sides), *sides)
+            if layouts.stage_size(name, output) is not None:
+                proper.add(name)
 
     with (
         torch.no_grad(),
@@ -111,7 +114,7 @@ def _candidates(net: nn.Module, x: Tensor) -> list[list[str]]:
     classes = None if scores is None else scores.shape[1]
     candidates: list[list[str]] = []
     for stage in reversed(acts.layers):
-        before = list(reversed(list(forms)))
+        before = [layer for layer in reversed(forms) if layer in proper or stage not in proper]
         before = before[before.index(stage) :]
         if forms[stage][0] == classes:
             alike = [layer for layer in before if forms[layer][0] != classes]

@@ -170,7 +170,11 @@ class _Recorder:
 
 
 class _StagePicker:
-    """Records every layer that may be the last at its resolution, until one whole forward has shown which are."""
+    """Records every layer that may be the last at its resolution, until one whole forward has shown which are.
+
+    Of a network without any stage in the picture's proportions (strides that differ by axis), or whose layers all run
+    several times, it takes those that would be stages otherwise.
+    """
 
     def __init__(
         self, acts: Activations, keeper: Keeper, recorder: _Recorder, named: dict[str, nn.Module], also: set[str]
@@ -180,38 +184,41 @@ class _StagePicker:
         self._recorder = recorder
         self._blocks = repeated_blocks(named)
         self._also = also
-        self._tracker: StageTracker | None = None
+        self._trackers: tuple[StageTracker, StageTracker] | None = None
         self._stages: set[str] | None = None
 
     def enter(self, name: str, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         if name == "" and self._stages is None:
-            self._tracker = StageTracker(self._blocks)
-        if self._tracker is not None:
-            self._tracker.enter(name)
+            self._trackers = StageTracker(self._blocks), StageTracker(self._blocks, repeats=True)
+        for tracker in self._trackers or ():
+            tracker.enter(name)
         self._recorder.enter(name, module, args, kwargs)
 
     def exit(self, name: str, module: nn.Module, output: Any) -> Any:
-        if self._tracker is None:
+        if self._trackers is None:
             kept = self._also | (self._stages or set())
         else:
-            size, channels = self._form(name, module, output)
-            self._tracker.exit(name, size, channels=channels, sequence=type(module) is nn.Sequential)
-            kept = self._also | self._tracker.alive
+            proper, others = self._trackers
+            size, stretched, channels = self._form(name, module, output)
+            sequence = type(module) is nn.Sequential
+            proper.exit(name, size, channels=channels, sequence=sequence)
+            others.exit(name, stretched, channels=channels, sequence=sequence)
+            kept = self._also | proper.alive | others.alive
             if name == "":
-                self._stages, self._tracker = set(self._tracker.stages()), None
+                self._stages, self._trackers = set(proper.stages() or others.stages()), None
                 kept = self._also | self._stages
             for layer in self._acts.layers:
                 if layer not in kept:
                     self._acts.drop(layer)
         return self._recorder.exit(name, module, output) if name in kept else None
 
-    def _form(self, name: str, module: nn.Module, output: Any) -> tuple[Size | None, int]:
-        """(H, W) of the layer's maps, or None, and how many channels they have."""
+    def _form(self, name: str, module: nn.Module, output: Any) -> tuple[Size | None, Size | None, int]:
+        """(H, W) of the layer's maps, of maps in any proportions, or None; and how many channels they have."""
         # The network's own output is no stage of it, and these hand on the one before them.
         if name == "" or isinstance(module, _HANDS_ON):
-            return None, 0
-        size = self._keeper.layouts.stage_size(name, output)
-        if size is None:
-            return None, 0
+            return None, None, 0
+        stretched = self._keeper.layouts.stage_size(name, output, stretched=True)
+        if stretched is None:
+            return None, None, 0
         first = next(tensors_in(output))
-        return size, first[0].numel() // prod(size)
+        return self._keeper.layouts.stage_size(name, output), stretched, first[0].numel() // prod(stretched)

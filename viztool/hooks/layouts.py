@@ -81,8 +81,8 @@ class Layouts:
             if name == "":
                 self._begin()
                 self._note_picture(args, kwargs)
-            direct = (each for each in (*args, *kwargs.values()) if isinstance(each, Tensor))
-            self._frames.append(_Frame(name, [(tensor, self.of_tensor(tensor)) for tensor in direct]))
+            given = [(tensor, self.of_tensor(tensor)) for tensor in tensors_in((*args, *kwargs.values()))]
+            self._frames.append(_Frame(name, given))
 
     def exit(self, name: str, module: nn.Module, output: Any) -> None:
         """The layer has ended; of an output of several tensors the first counts."""
@@ -124,12 +124,18 @@ class Layouts:
         views = (of_view(fact, shape, stride) for fact in reversed(facts))
         return next((layout for layout in views if layout is not None), None)
 
-    def stage_size(self, layer: str, output: Any) -> Size | None:
-        """(H, W) of the maps that the layer has just put out, or None if it holds none in the picture's proportions."""
+    def stage_size(self, layer: str, output: Any, *, stretched: bool = False) -> Size | None:
+        """(H, W) of the maps that the layer has just put out, or None if it holds none in the picture's proportions.
+
+        stretched: also of maps in other proportions, where it is known that they are maps.
+        """
         if isinstance(output, tuple) and len(inside := list(tensors_in(output))) == 1:
             output = inside[0]
-        size = self.map_size(output, self.of(layer)) if isinstance(output, Tensor) else None
-        return size if size is not None and self._in_proportion(size) else None
+        layout = self.of(layer)
+        size = self.map_size(output, layout) if isinstance(output, Tensor) else None
+        if size is None or self._in_proportion(size):
+            return size
+        return size if stretched and layout is not None and output.dim() == 4 else None
 
     def maps(self, layer: str, tensor: Tensor) -> Tensor:
         """What the layer puts out for any number of images, or a gradient at it, as maps (n, C, h, w).
@@ -224,7 +230,9 @@ class Layouts:
             sides = (output.shape[2], output.shape[3])
             if given is not None or sides in self._sides:
                 return SECOND
-            return SECOND if self._in_proportion(sides) and not self._count_places(sides) else NO_MAP
+            if isinstance(module, nn.Conv2d | nn.ConvTranspose2d) or self._in_proportion(sides):
+                return NO_MAP if self._count_places(sides) else SECOND
+            return NO_MAP
         if kind is LAST:
             if given is not None:
                 # What was no channel, such as the tokens that an MLP mixes, is none now.
@@ -249,9 +257,12 @@ class Layouts:
                 if all(form[axis] == shape[axis] for axis in range(len(form)) if axis != channels):
                     return layout
         # Made smaller or larger by a function.
-        four = [layout for form, layout in made + given if len(form) == len(shape) == 4]
-        sides = (shape[2], shape[3]) if len(shape) == 4 else (0, 0)
-        return SECOND if four and four[0] is SECOND and self._in_proportion(sides) else None
+        four = [(form, layout) for form, layout in made + given if len(form) == len(shape) == 4]
+        if not four or four[0][1] is not SECOND:
+            return None
+        sides = (shape[2], shape[3])
+        pooled = four[0][0][1] == shape[1] and not self._count_places(sides)
+        return SECOND if pooled or self._in_proportion(sides) else None
 
     def _reordered(self, module: nn.Module, frame: _Frame, output: Tensor) -> Layout | None:
         """Tokens that a layer without weights has put in another order."""

@@ -35,9 +35,12 @@ class StageTracker:
     - A layer that is called twice has no one output, and a map of 1 × 1 shows nothing: neither counts.
     - A network that never changes resolution (a Vision Transformer) gives its blocks at 1/4, 2/4, 3/4
       and the whole of its depth.
+
+    repeats: let layers that are called several times count by their last call.
     """
 
     blocks: list[str] = field(default_factory=list)
+    repeats: bool = False
     _open: list[list[tuple[str, Size]]] = field(default_factory=lambda: [[]])
     _running: list[str] = field(default_factory=list)
     _ended: set[str] = field(default_factory=set)
@@ -69,7 +72,7 @@ class StageTracker:
         frame = self._open[-1] + inside
         if name in self._ended:
             frame = [kept for kept in frame if kept[0] != name]
-        elif size is not None and prod(size) > 1:
+        if size is not None and prod(size) > 1 and (self.repeats or name not in self._ended):
             frame.append((name, size))
             if name in self.blocks:
                 self._block_sizes[name] = size
