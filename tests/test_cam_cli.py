@@ -49,13 +49,14 @@ def test_all_methods(desk):
 
 
 def test_errors_are_one_line(desk):
-    for arguments, words in (
-        (("--method", "gradcan"), "gradcam"),
-        (("--target", "9"), "0 to 3"),
-        (("-l", "4"), "no maps"),
+    for arguments, code, words in (
+        (("--method", "gradcan"), 2, "gradcam"),
+        (("--target", "9"), 2, "0 to 3"),
+        (("-l", "conv"), 2, "no layer matches"),
+        (("-l", "4"), 1, "no maps"),
     ):
         result = cam(*arguments)
-        assert result.exit_code == 1
+        assert result.exit_code == code
         assert result.stderr.count("\n") == 1
         assert words in result.stderr
     assert not Path("photo_cam.png").exists()

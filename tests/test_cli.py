@@ -202,7 +202,7 @@ class TestBatch:
 class TestErrors:
     def test_unknown_layer(self, folder):
         result = features("photo.png", "-l", "layer4")
-        assert result.exit_code == 1
+        assert result.exit_code == 2
         assert "no layer matches 'layer4'; nearest: 0, 1, 2" in result.stderr
         assert not Path("photo_features.png").exists()
 

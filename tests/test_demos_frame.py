@@ -306,23 +306,25 @@ class TestCommandLine:
         assert manifest["subject"] == "grace_hopper.jpg · 512 × 600"
 
     @pytest.mark.parametrize(
-        ("arguments", "message"),
+        ("arguments", "code", "message"),
         [
-            (["sobell"], "no demo is called 'sobell'; nearest: sobel"),
-            (["sobel", "-m", "resnet18"], "sobel has no question to a network; these have:"),
-            (["sobel", "--stride", "2"], "sobel has no option 'stride'; it has kernel, ksize, border"),
+            (["sobell"], 2, "no demo is called 'sobell'; nearest: sobel"),
+            (["sobel", "-m", "resnet18"], 2, "sobel has no question to a network; these have:"),
+            (["sobel", "--stride", "2"], 2, "sobel has no option 'stride'; it has kernel, ksize, border"),
             (
                 ["checkerboard", "--kernel", "3x"],
+                2,
                 "--kernel of checkerboard is a whole number, the kernel's side, not '3x'",
             ),
             (
                 ["checkerboard", "--kernel", "3", "--stride", "4"],
+                1,
                 "stride 4 is above the kernel 3: pixels between would stay empty; give a kernel of at least 4",
             ),
         ],
     )
-    def test_bad_input_is_one_line(self, arguments, message):
+    def test_bad_input_is_one_line(self, arguments, code, message):
         result = run("demo", *arguments, *(["--weights", "none"] if "-m" in arguments else []))
-        assert result.exit_code == 1
+        assert result.exit_code == code
         assert message in result.stderr
         assert result.stderr.count("\n") == 1

@@ -249,7 +249,7 @@ def test_a_mean_of_all_pixels_does_not_care_how_the_photo_stands():
 
 def test_a_demo_without_a_question_to_networks_says_so_before_it_loads_one():
     result = CliRunner().invoke(main, ["demo", "sobel", "-m", "there/is/none.py:build"])
-    assert result.exit_code == 1
+    assert result.exit_code == 2
     assert result.output.startswith("Error: sobel has no question to a network; these have: receptive-field, ")
 
 

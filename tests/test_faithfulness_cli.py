@@ -150,5 +150,5 @@ class TestFailures:
 
     def test_an_unknown_class(self, folder):
         result = run("photos", "--method", "gradcam", "--target", "9")
-        assert result.exit_code == 1
+        assert result.exit_code == 2
         assert "class 9 is not one of the network's 4 classes, 0 to 3" in result.stderr

@@ -914,6 +914,24 @@ def test_duplicates_under_another_spelling(album: Path) -> None:
     assert find_images(["img2.JPG", album / "img2.JPG"]) == [Path("img2.JPG")]
 
 
+def test_folders_inside_are_looked_into_when_asked(tmp_path: Path) -> None:
+    for name in ("p/a.png", "p/x2/b.png", "p/x10/c.png", "p/x10/deep/d.png", "p/.hidden/e.png", "p/words/f.txt"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"")
+    (tmp_path / "p/x2/loop").symlink_to(tmp_path / "p")
+    for name in ("gone1.png", "gone2.png"):
+        (tmp_path / "p/x2" / name).symlink_to("nothing")
+    told: list[str] = []
+    found = find_images([tmp_path / "p"], recursive=True, note=told.append)
+    assert [str(path.relative_to(tmp_path)) for path in found] == [
+        *("p/a.png", "p/x2/b.png", "p/x10/c.png", "p/x10/deep/d.png")
+    ]
+    assert told == [f"{tmp_path}/p/x2: left out 2 links that lead to nothing: gone1.png, gone2.png"]
+    told.clear()
+    assert find_images([tmp_path / "p"], note=told.append) == [tmp_path / "p/a.png"]
+    assert told == [f"{tmp_path}/p: left out the 3 folders inside; -r takes the pictures in there, too"]
+
+
 def test_a_name_that_looks_like_a_glob(album: Path) -> None:
     for name in ("photo[1].png", "photo1.png"):
         (album / name).write_bytes(b"")

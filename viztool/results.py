@@ -33,6 +33,11 @@ def _pdf(drawing: Canvas, note: str) -> bytes:
 _VECTORS: dict[str, Callable[[Canvas, str], bytes]] = {".svg": svg, ".pdf": _pdf}
 
 
+def check_target(path: Path) -> str:
+    """The suffix of a file that a result can be saved as, in small letters. Raises ImageError for another."""
+    return check_suffix(path, (*SUFFIXES, *_VECTORS))
+
+
 def versions() -> dict[str, str]:
     """What a result was made with, for its numbers."""
     import torch  # not above: a result of numbers alone needs none
@@ -82,7 +87,7 @@ class Result(ABC):
         Raises ImageError if it cannot be written, or may not be replaced.
         """
         target = Path(path)
-        suffix = check_suffix(target, (*SUFFIXES, *_VECTORS))
+        suffix = check_target(target)
         mark = mark_of(self.numbers)
         if suffix not in _VECTORS:
             return write_image(target, self.picture(), force=force, is_sheet=True, mark=mark)

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from viztool.cli.expected import Pace
+
 if TYPE_CHECKING:
     from viztool.kernels import KernelSheet, Recipe
     from viztool.kernels.ascent import Callback, Progress
@@ -102,9 +104,12 @@ class Drawer:
         from viztool.kernels.store import FolderStore
 
         asked = self.asked
+        pace = None if self.quiet else Pace(name if asked.in_bands else layer or "classes")
         with _progress(self.quiet, asked.photos, name) as (advance, photo_seen):
 
             def callback(progress: Progress) -> None:
+                if pace is not None:
+                    pace(progress)
                 advance(progress)
                 for watcher in watchers:
                     watcher(progress)

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from viztool.cli.batch import Job, each_photo, output_options
-from viztool.cli.errors import reported
+from viztool.cli.batch import Job, each_photo, output_options, photo_options
+from viztool.cli.errors import reported, usage
 from viztool.cli.heatmaps import Wanted, heatmap_options
 from viztool.cli.options import model_options
+from viztool.errors import ViztoolError
 
 if TYPE_CHECKING:
     from viztool.heatmaps.heatmap import Heatmap
     from viztool.models.model import Model
     from viztool.results import Result
+
+_ROOM, _DEFAULT = "viztool.attribution", "integrated_gradients"
 
 
 def parse_settings(ctx: click.Context, param: click.Parameter, value: tuple[str, ...]) -> dict[str, Any]:
@@ -39,8 +43,8 @@ def _value(text: str) -> int | float | str:
 
 
 @click.command()
-@click.argument("paths", nargs=-1, required=True, metavar="PATH...")
-@heatmap_options("viztool.attribution", "integrated_gradients")
+@photo_options
+@heatmap_options(_ROOM, _DEFAULT)
 @click.option(
     "--baseline",
     type=click.Choice(["mean", "black", "blur"]),
@@ -65,25 +69,46 @@ def attribute(
     settings: dict[str, Any],
     **options: Any,
 ) -> None:
-    """Draw which pixels speak for a class, and which against it: cat.jpg to cat_attribute.png.
+    """Draw which pixels speak for a class, and which against it: cat_attribute.png, or cat_attribute_deeplift.png.
 
     PATH is a picture, a folder of pictures, a glob, or - for standard input. One method and one target give one
     map; several are compared on one sheet.
     """
     wanted, seed = Wanted.take(options), options["seed"]
+    with usage():
+        own = {method: _own_settings(method, settings, wanted.methods) for method in wanted.methods}
 
     def draw(model: Model, job: Job) -> Result:
-        from viztool.attribution import attribute, options_of
+        from viztool.attribution import attribute
 
         photo = job.read()
 
         def explain(network: Model, method: str, target: Any) -> Heatmap:
-            # Of several methods, each takes the options that it has.
-            own = (
-                settings if len(wanted.methods) == 1 else {k: v for k, v in settings.items() if k in options_of(method)}
+            return attribute(
+                network, photo, method, target, baseline=baseline, seed=seed, source=job.source, **own[method]
             )
-            return attribute(network, photo, method, target, baseline=baseline, seed=seed, source=job.source, **own)
 
         return wanted.draw(model, photo, explain)
 
-    each_photo("attribute", paths, options, lambda model: partial(draw, model))
+    each_photo(
+        "attribute",
+        paths,
+        options,
+        lambda model: partial(draw, model),
+        kind=wanted.kind("attribute", _DEFAULT, _ROOM),
+        check=wanted.check_with,
+    )
+
+
+def _own_settings(method: str, settings: dict[str, Any], methods: Sequence[str]) -> dict[str, Any]:
+    """Of several methods, each takes the options that it has. Raises ViztoolError for one that none of them has."""
+    from viztool.attribution import options_of
+    from viztool.attribution.registry import find
+
+    known = {name for other in methods for name in options_of(other)}
+    kept = {name: value for name, value in settings.items() if len(methods) == 1 or name in options_of(method)}
+    for name in settings:
+        if len(methods) > 1 and name not in known:
+            raise ViztoolError(f"none of these methods has an option {name!r}; they have {', '.join(sorted(known))}")
+    find(method).with_options(kept)
+    return kept

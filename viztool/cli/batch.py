@@ -11,11 +11,12 @@ from contextlib import contextmanager
 from contextvars import copy_context
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from viztool.cli.errors import debugging, one_line
+from viztool.cli.errors import debugging, one_line, usage
 from viztool.cli.options import load
 from viztool.cli.progress import progress
 from viztool.errors import ImageError
@@ -27,13 +28,18 @@ if TYPE_CHECKING:
 F = TypeVar("F", bound=Callable[..., Any])
 Written = tuple["Result", list[Path]]
 
-STDIN = "-"
+STDIN = STDOUT = "-"
 
 
 def output_options(command: F) -> F:
     """Where the files go and what is said of them."""
     options = [
-        click.option("-o", "--output", metavar="PATH", help="The file to write, or a folder. [default: this folder]"),
+        click.option(
+            "-o",
+            "--output",
+            metavar="PATH",
+            help="The file to write, a folder, or - for standard output. [default: this folder]",
+        ),
         click.option("--force", is_flag=True, help="Replace files that are not viztool's."),
         click.option("--json", "as_json", is_flag=True, help="Print a manifest with every number, and nothing else."),
         click.option("--open", "open_it", is_flag=True, help="Show the pictures when they are done."),
@@ -44,6 +50,23 @@ def output_options(command: F) -> F:
     for option in reversed(options):
         command = option(command)
     return command
+
+
+def photo_options(command: F) -> F:
+    """Which photos."""
+    recursive = click.option("-r", "--recursive", is_flag=True, help="Also the pictures in folders inside a folder.")
+    return click.argument("paths", nargs=-1, required=True, metavar="PATH...")(recursive(command))
+
+
+def photos_of(paths: Sequence[str], recursive: bool) -> list[str]:
+    """The photos that `paths` name; what is left out of a folder is said."""
+    from viztool.images import find_images
+
+    return [str(path) for path in find_images(paths, recursive=recursive, note=_say)]
+
+
+def _say(note: str) -> None:
+    click.echo(note, err=True)
 
 
 @dataclass(frozen=True)
@@ -70,15 +93,13 @@ class Job:
         return read_image(sys.stdin.buffer if self.photo == STDIN else self.photo)
 
 
-def plan(paths: Sequence[str], output: str | None, kind: str) -> list[Job]:
-    """The jobs for the photos that `paths` name: cat.jpg gives cat_KIND.png, here or in the folder `output`."""
-    from viztool.images import find_images
-
-    photos = [str(path) for path in find_images(paths)]
+def plan(photos: Sequence[str], output: str | None, kind: str) -> list[Job]:
+    """The jobs for these photos: cat.jpg gives cat_KIND.png, here or in the folder `output`."""
     if output is not None and len(photos) == 1 and not _is_folder(output):
         return [Job(photos[0], Path(output))]
-    if output is not None and Path(output).suffix and not Path(output).is_dir():
-        raise click.UsageError(f"{len(photos)} photos cannot go into the one file {output}; give a folder with -o")
+    if output is not None and not _is_folder(output):
+        where = "to standard output" if output == STDOUT else f"into the one file {output}"
+        raise click.UsageError(f"{len(photos)} photos cannot go {where}; give a folder with -o")
     folder = Path(output or ".")
     jobs: list[Job] = []
     taken: set[Path] = set()
@@ -93,30 +114,68 @@ def plan(paths: Sequence[str], output: str | None, kind: str) -> list[Job]:
 
 
 def _is_folder(output: str) -> bool:
+    if output == STDOUT:
+        return False
     return output.endswith(("/", "\\")) or Path(output).is_dir() or not Path(output).suffix
+
+
+def check_output(output: str | None, batch: Batch, *, npz: bool = False, films: bool = False) -> None:
+    """Raise for a file of a kind that is not written, and for two things that cannot both go to standard output.
+
+    films: whether it may be a .gif.
+    """
+    from viztool.results import check_target
+
+    if output is None:
+        return
+    if output != STDOUT:
+        if not _is_folder(output) and not (films and Path(output).suffix.lower() == ".gif"):
+            with usage():
+                check_target(Path(output))
+        return
+    if batch.as_json or npz:
+        also = "--json" if batch.as_json else "--npz"
+        raise click.UsageError(f"-o - writes the picture to standard output; leave {also} out")
+    if sys.stdout.isatty():
+        raise click.UsageError("-o - writes the picture to standard output, and that is a terminal; send it elsewhere")
 
 
 def refuse_existing(path: Path, force: bool) -> None:
     """Raise ImageError if the file is not viztool's and may not be replaced: better now than when the work is done."""
     from viztool.images import refuse_others
 
-    if not force:
+    if not force and str(path) != STDOUT:
         refuse_others(path)
 
 
 def each_photo(
-    command: str, paths: Sequence[str], options: dict[str, Any], begin: Callable[[Model], Callable[[Job], Result]]
+    command: str,
+    paths: Sequence[str],
+    options: dict[str, Any],
+    begin: Callable[[Model], Callable[[Job], Result]],
+    *,
+    kind: str | None = None,
+    check: Callable[[Model, Sequence[Job]], None] | None = None,
 ) -> None:
     """Draw each photo into its file, and report; the whole of a command that makes pictures.
 
     begin: called once, with the network; what it gives then looks at each photo. While it looks at the next ones,
     pictures are drawn and written by threads, which therefore must not ask anything of the network.
-    options: the values of `output_options` and `model_options`, and "npz"; they are taken out.
+    options: the values of `photo_options` but the paths, `output_options` and `model_options`; they are taken out.
+    kind: what the files are called by, if not by the command. check: raises ViztoolError for what is wrong with the
+    options whatever the photo; called before the first.
     """
     force, npz, verbose = options.pop("force"), options.pop("npz"), options.pop("verbose")
+    output = options.pop("output")
     batch = Batch(options.pop("as_json"), options.pop("quiet"), options.pop("open_it"))
+    check_output(output, batch, npz=npz)
+    jobs = plan(photos_of(paths, options.pop("recursive")), output, kind or command)
+    model = load(options)
+    if check is not None:
+        with usage():
+            check(model, jobs)
     todo: list[Job] = []
-    for job in plan(paths, options.pop("output"), command):
+    for job in jobs:
         with batch.attempt(job.photo):
             if job.target.exists() and job.photo != STDIN and job.target.samefile(job.photo):
                 raise ImageError(f"{job.target} is the photo itself; write elsewhere with -o")
@@ -124,10 +183,10 @@ def each_photo(
                 refuse_existing(path, force)
             todo.append(job)
     if todo:
-        look = begin(load(options))
+        look = begin(model)
 
         def write(job: Job, result: Result) -> tuple[Result, list[Path]]:
-            written = [result.save(job.target, force=force)]
+            written = [save(result, job.target, force)]
             if npz:
                 written.append(result.save_npz(job.arrays, force=force))
             return result, written
@@ -170,6 +229,16 @@ def _side_by_side(
         pool.shutdown(cancel_futures=True)
 
 
+def save(result: Result, target: Path, force: bool, suffix: str = ".png") -> Path:
+    """Write the picture; returns where. suffix: of the kind of file that goes to standard output."""
+    if str(target) != STDOUT:
+        return result.save(target, force=force)
+    with TemporaryDirectory() as folder:
+        written = result.save(Path(folder) / f"picture{suffix}")
+        sys.stdout.buffer.write(written.read_bytes())
+    return target
+
+
 @dataclass
 class Batch:
     """A failure is noted and the rest is done; `finish` then says what was not, and ends the command."""
@@ -197,8 +266,9 @@ class Batch:
         files = [str(path) for path in paths]
         self.done.append({"summary": result.in_words, **result.numbers, "files": files})
         if not self.as_json and not self.quiet:
-            for path in paths:
-                click.echo(str(path))
+            for file in files:
+                if file != STDOUT:
+                    click.echo(file)
 
     def finish(self, command: str) -> None:
         """Print the manifest or the summary, show the pictures, and exit with 1 if anything failed."""
@@ -211,6 +281,7 @@ class Batch:
             click.echo(f"{len(self.done)} done, {len(self.failed)} not: {names}{more}", err=True)
         if self.open_it:
             for entry in self.done:
-                click.launch(entry["files"][0])
+                if entry["files"][0] != STDOUT:
+                    click.launch(entry["files"][0])
         if self.failed:
             sys.exit(1)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from viztool.cli.batch import Job, each_photo, output_options
+from viztool.cli.batch import Job, each_photo, output_options, photo_options
+from viztool.cli.checks import check_layers
 from viztool.cli.errors import reported
 from viztool.cli.heatmaps import Wanted, heatmap_options
 from viztool.cli.options import complete_layer, model_options
@@ -17,10 +19,12 @@ if TYPE_CHECKING:
     from viztool.models.model import Model
     from viztool.results import Result
 
+_ROOM, _DEFAULT = "viztool.cam", "gradcam"
+
 
 @click.command()
-@click.argument("paths", nargs=-1, required=True, metavar="PATH...")
-@heatmap_options("viztool.cam", "gradcam", "all (but sscam and iscam, which take minutes: name them, too)")
+@photo_options
+@heatmap_options(_ROOM, _DEFAULT, "all (but sscam and iscam, which take minutes: name them, too)")
 @click.option(
     "-l",
     "--layer",
@@ -38,7 +42,7 @@ def cam(
     layers: tuple[str, ...],
     **options: Any,
 ) -> None:
-    """Draw where a layer holds what speaks for a class: cat.jpg to cat_cam.png.
+    """Draw where a layer holds what speaks for a class: cat.jpg to cat_cam.png, or cat_cam_layercam.png.
 
     PATH is a picture, a folder of pictures, a glob, or - for standard input. One method and one target give one
     heatmap; several are compared on one sheet.
@@ -55,4 +59,10 @@ def cam(
 
         return wanted.draw(model, photo, explain)
 
-    each_photo("cam", paths, options, lambda model: partial(draw, model))
+    def check(model: Model, jobs: Sequence[Job]) -> None:
+        check_layers(model, layers)
+        wanted.check_with(model, jobs)
+
+    each_photo(
+        "cam", paths, options, lambda model: partial(draw, model), kind=wanted.kind("cam", _DEFAULT, _ROOM), check=check
+    )

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from viztool.cli.batch import STDIN, Batch, output_options, refuse_existing
-from viztool.cli.errors import reported
+from viztool.cli.batch import STDIN, STDOUT, Batch, check_output, output_options, photos_of, refuse_existing, save
+from viztool.cli.errors import reported, usage
 from viztool.cli.options import load, model_options
 from viztool.cli.progress import progress
 
@@ -34,6 +34,7 @@ def complete_demo(ctx: click.Context, param: click.Parameter, incomplete: str) -
 @click.command()
 @click.argument("name", required=False, metavar="[NAME]", shell_complete=complete_demo)
 @click.argument("paths", nargs=-1, metavar="[PHOTO]...")
+@click.option("-r", "--recursive", is_flag=True, help="Also the pictures in folders inside a folder.")
 @click.option("--all", "every", is_flag=True, help="Every demo, into the folder of -o.")
 @click.option("--kernel", metavar="ROWS|FILE|N", help='sobel: "1 0 -1; 2 0 -2; 1 0 -1". Others: its side.')
 @click.option("--ksize", type=int, metavar="N", help="sobel: -1 (Scharr), 1, 3, 5 or 7.")
@@ -99,23 +100,27 @@ def _draw(
     # busy machine.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     from viztool.demos import demos, network_demos, run_demo
-    from viztool.demos.registry import find, find_on_network
+    from viztool.demos.registry import check_options, find, find_on_network
 
     output, force, npz, verbose = (options.pop(key) for key in ("output", "force", "npz", "verbose"))
     if npz:
         raise click.UsageError("a demo has no raw maps; its numbers come with --json")
     seed = options["seed"]
     of_network = options["model"] is not None
-    todo = [find(each) for each in (network_demos() if of_network else demos())] if name is None else [find(name)]
-    if of_network:
-        for one in todo:  # before a network is loaded, which may take long
-            find_on_network(one.name)
+    check_output(output, batch, films=True)
+    with usage():
+        todo = [find(each) for each in (network_demos() if of_network else demos())] if name is None else [find(name)]
+        # Before a network is loaded, which may take long.
+        tells = [(find_on_network(one.name) if of_network else one).tell for one in todo]
     if len(todo) > 1:
         own = {}
     elif "size" in todo[0].options and size is not None:
         own["size"] = size
-    given = {key: _as_taken(todo[0], key, value) for key, value in own.items()}
-    photos = _photos(paths)
+    with usage():
+        given = {key: _as_taken(todo[0], key, value) for key, value in own.items()}
+        if len(todo) == 1:
+            check_options(todo[0].name, tells[0], given)
+    photos = _photos(photos_of(paths, options.pop("recursive")))
     model = _model(options, size)
     sources = [source for source, _ in photos]
     groups: list[tuple[str, Any]]
@@ -137,17 +142,18 @@ def _draw(
                 source=[shown for shown, _ in chosen] or "photo",
                 **given,
             )
-            batch.wrote(result, result.save(target, force=force))
+            batch.wrote(result, save(result, target, force, suffix=".gif" if one.moves else ".png"))
             if verbose:
                 click.echo(result.in_words, err=True)
 
 
 def _targets(jobs: Sequence[tuple[Demo, str, Any]], output: str | None) -> list[Path]:
     """One file for each: cat_sobel.png, or sobel.png without a photo of one's own."""
-    if output is not None and len(jobs) == 1 and Path(output).suffix and not Path(output).is_dir():
-        return [Path(output)]
-    if output is not None and Path(output).suffix and not Path(output).is_dir():
-        raise click.UsageError(f"{len(jobs)} pictures cannot go into the one file {output}; give a folder with -o")
+    if output is not None and (output == STDOUT or (Path(output).suffix and not Path(output).is_dir())):
+        if len(jobs) == 1:
+            return [Path(output)]
+        where = "to standard output" if output == STDOUT else f"into the one file {output}"
+        raise click.UsageError(f"{len(jobs)} pictures cannot go {where}; give a folder with -o")
     folder = Path(output or ".")
     targets: list[Path] = []
     for one, source, _ in jobs:
@@ -160,13 +166,12 @@ def _targets(jobs: Sequence[tuple[Demo, str, Any]], output: str | None) -> list[
 
 def _photos(paths: Sequence[str]) -> list[tuple[str, Any]]:
     """What each photo is called, and the photo."""
-    from viztool.images import find_images, read_image
+    from viztool.images import read_image
 
-    photos = []
-    for path in find_images(paths):
-        is_stdin = str(path) == STDIN
-        photos.append(("stdin" if is_stdin else path.name, read_image(sys.stdin.buffer if is_stdin else path)))
-    return photos
+    return [
+        ("stdin", read_image(sys.stdin.buffer)) if path == STDIN else (Path(path).name, read_image(path))
+        for path in paths
+    ]
 
 
 def _model(options: dict[str, Any], size: str | None) -> Model | None:

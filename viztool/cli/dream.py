@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from viztool.cli.batch import Job, each_photo, output_options
+from viztool.cli.batch import Job, each_photo, output_options, photo_options
+from viztool.cli.checks import check_layers
 from viztool.cli.errors import reported
 from viztool.cli.options import complete_layer, model_options
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("paths", nargs=-1, required=True, metavar="PATH...")
+@photo_options
 @click.option("-l", "--layer", required=True, metavar="NAME", shell_complete=complete_layer, help="Whose dream it is.")
 @click.option("-c", "--channel", type=click.IntRange(min=0), metavar="N", help="One channel, not all that it sees.")
 @click.option("--octaves", type=click.IntRange(min=1), default=4, show_default=True, help="From coarse to fine.")
@@ -69,4 +70,7 @@ def dream(
             source=job.source,
         )
 
-    each_photo("grid" if grid else "dream", paths, options, lambda model: partial(draw, model))
+    kind = "grid" if grid else "dream"
+    each_photo(
+        kind, paths, options, lambda model: partial(draw, model), check=lambda model, jobs: check_layers(model, [layer])
+    )

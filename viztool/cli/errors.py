@@ -5,8 +5,8 @@ from __future__ import annotations
 import functools
 import shlex
 import sys
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import ParamSpec, TypeVar
 
 import click
@@ -26,6 +26,21 @@ def one_line(error: BaseException) -> str:
     if isinstance(error, ViztoolError):
         return text
     return f"{type(error).__name__}: {text} (unexpected; --debug shows where)"
+
+
+class WrongUsageError(click.ClickException):
+    """What was asked for cannot be, whatever the photo: one line, and exit code 2."""
+
+    exit_code = 2
+
+
+@contextmanager
+def usage() -> Iterator[None]:
+    """What viztool refuses inside the block is wrong usage: nothing is done, and the exit code is 2."""
+    try:
+        yield
+    except ViztoolError as error:
+        raise WrongUsageError(one_line(error)) from error
 
 
 def debugging() -> bool:

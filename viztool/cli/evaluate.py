@@ -2,15 +2,31 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import click
 
-from viztool.cli.batch import STDIN, Batch, Job, output_options, refuse_existing
-from viztool.cli.errors import reported
+from viztool.cli.batch import (
+    STDIN,
+    STDOUT,
+    Batch,
+    Job,
+    check_output,
+    output_options,
+    photo_options,
+    photos_of,
+    refuse_existing,
+    save,
+)
+from viztool.cli.checks import check_layers
+from viztool.cli.errors import reported, usage
+from viztool.cli.expected import foretell
 from viztool.cli.options import complete_layer, load, model_options
 from viztool.cli.progress import progress
 from viztool.errors import ViztoolError
@@ -19,6 +35,10 @@ if TYPE_CHECKING:
     from viztool.faithfulness.ranking import Trial
     from viztool.heatmaps.heatmap import Heatmap
     from viztool.models.model import Model
+    from viztool.render.colormaps import Picture
+
+_Explained: TypeAlias = "tuple[Picture, list[Heatmap], dict[str, str]]"
+"""A photo, its heatmaps, and why some methods cannot be had."""
 
 _ALL = "all"
 _DEFAULT = ("gradcam", "gradcam++", "layercam", "ablationcam", "eigencam")
@@ -29,7 +49,7 @@ def complete_method(ctx: click.Context, param: click.Parameter, incomplete: str)
 
 
 @click.command()
-@click.argument("paths", nargs=-1, required=True, metavar="PATH...")
+@photo_options
 @click.option(
     "--method",
     "methods",
@@ -63,23 +83,30 @@ def evaluate(paths: tuple[str, ...], output: str | None, force: bool, verbose: b
     PATH is a picture, a folder of pictures, a glob, or - for standard input. Each map stands beside random ones that
     are as coarse; the methods are in the order of their gain over those.
     """
-    from viztool.images import find_images
-
     batch = Batch(options.pop("as_json"), options.pop("quiet"), options.pop("open_it"))
     methods = _known(options.pop("methods"))
-    target = _target(paths, output)
-    jobs = [Job(str(photo), target) for photo in find_images(paths)]
     npz = options.pop("npz")
+    check_output(output, batch, npz=npz)
+    target = _target(paths, output)
+    jobs = [Job(photo, target) for photo in photos_of(paths, options.pop("recursive"))]
     for path in (target, target.with_suffix(".npz")) if npz else (target,):
         refuse_existing(path, force)
     seed = options["seed"]
     model = load(options)
+    from viztool.targets.checking import check_targets
 
+    with usage():
+        check_layers(model, [options["layer"]] if options["layer"] else [])
+        check_targets(model, [options["target"]] if options["target"] else [])
+
+    run = _Run(model, methods, seed=seed, **options)
+    if not batch.quiet:
+        run.foretell(jobs)
     trials: list[Trial] = []
     missing: dict[str, dict[str, str]] = {method: {} for method in methods}
     for job in progress(jobs, quiet=batch.quiet):
         with batch.attempt(job.photo):
-            found, failed = _try(job, model, methods, seed=seed, **options)
+            found, failed = run.judge(job)
             trials += found
             for method, error in failed.items():
                 missing[method][job.photo] = error
@@ -89,33 +116,60 @@ def evaluate(paths: tuple[str, ...], output: str | None, force: bool, verbose: b
     _finish(batch, model, trials, missing, target, seed=seed, force=force, npz=npz)
 
 
-def _try(
-    job: Job,
-    model: Model,
-    methods: Sequence[str],
-    *,
-    target: str | None,
-    layer: str | None,
-    steps: int,
-    draws: int,
-    seed: int,
-) -> tuple[list[Trial], dict[str, str]]:
-    """One photo: what each method achieves, and why some cannot be had."""
-    from viztool.faithfulness import evaluate_heatmap
-    from viztool.faithfulness.ranking import trials
+@dataclass
+class _Run:
+    """What is done with each photo. begun: the photo that was explained to see how long that takes, if any."""
 
-    photo = job.read()
-    heatmaps: list[Heatmap] = []
-    failed: dict[str, str] = {}
-    for method in methods:
-        try:
-            heatmaps.append(_explain(model, photo, method, target, layer, seed, job.source))
-        except ViztoolError as error:
-            failed[method] = str(error)
-    if not heatmaps:
-        return [], failed
-    evaluations = evaluate_heatmap(model, photo, heatmaps, steps=steps, draws=draws, seed=seed)
-    return [trial for evaluation in evaluations for trial in trials(evaluation)], failed
+    model: Model
+    methods: Sequence[str]
+    target: str | None
+    layer: str | None
+    steps: int
+    draws: int
+    seed: int
+    begun: tuple[Job, _Explained] | None = None
+
+    def foretell(self, jobs: Sequence[Job]) -> None:
+        """Say how long all will take, from the first photo that can be read."""
+        for job in jobs:
+            if job.photo == STDIN:  # which can be read but once
+                return
+            with suppress(Exception):  # whatever is wrong with it, it says in its turn
+                began = time.perf_counter()
+                explained = self._explain(job)
+                seconds = time.perf_counter() - began
+                self.begun = job, explained
+                photo, heatmaps, _ = explained
+                if heatmaps:
+                    from viztool.faithfulness.probe import seconds_of_evaluation
+
+                    one = seconds_of_evaluation(self.model, photo, heatmaps[0], steps=self.steps, draws=self.draws)
+                    seconds = len(jobs) * (seconds + one * len(heatmaps))
+                    foretell(f"{len(jobs)} × {len(heatmaps)} heatmaps", seconds)
+                return  # else it cannot be read, and the next is asked
+
+    def judge(self, job: Job) -> tuple[list[Trial], dict[str, str]]:
+        """One photo: what each method achieves, and why some cannot be had."""
+        from viztool.faithfulness import evaluate_heatmap
+        from viztool.faithfulness.ranking import trials
+
+        known = self.begun is not None and self.begun[0] == job
+        photo, heatmaps, failed = self.begun[1] if known and self.begun is not None else self._explain(job)
+        if not heatmaps:
+            return [], failed
+        evaluations = evaluate_heatmap(self.model, photo, heatmaps, steps=self.steps, draws=self.draws, seed=self.seed)
+        return [trial for evaluation in evaluations for trial in trials(evaluation)], failed
+
+    def _explain(self, job: Job) -> _Explained:
+        photo = job.read()
+        heatmaps: list[Heatmap] = []
+        failed: dict[str, str] = {}
+        for method in self.methods:
+            try:
+                heatmaps.append(_explain(self.model, photo, method, self.target, self.layer, self.seed, job.source))
+            except ViztoolError as error:
+                failed[method] = str(error)
+        return photo, heatmaps, failed
 
 
 def _finish(
@@ -144,8 +198,8 @@ def _finish(
     if trials:
         ranking = Ranking(trials, model.name, model.weights, model.preprocessing, seed, never)
         if not batch.as_json and not batch.quiet:
-            click.echo(str(ranking))
-        written = [ranking.save(target, force=force)]
+            click.echo(str(ranking), err=str(target) == STDOUT)
+        written = [save(ranking, target, force)]
         if npz:
             written.append(ranking.save_npz(target.with_suffix(".npz"), force=force))
         batch.wrote(ranking, *written)
@@ -158,6 +212,8 @@ def _target(paths: tuple[str, ...], output: str | None) -> Path:
     name = f"{stem}_evaluate.png" if stem else "evaluate.png"
     if output is None:
         return Path(name)
+    if output == STDOUT:
+        return Path(STDOUT)
     folder = Path(output).is_dir() or not Path(output).suffix
     return Path(output) / name if folder else Path(output)
 

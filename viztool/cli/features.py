@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from viztool.cli.batch import Job, each_photo, output_options
+from viztool.cli.batch import Job, each_photo, output_options, photo_options
+from viztool.cli.checks import check_layers
 from viztool.cli.errors import reported
 from viztool.cli.options import complete_layer, model_options
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("paths", nargs=-1, required=True, metavar="PATH...")
+@photo_options
 @click.option(
     "-l",
     "--layer",
@@ -61,4 +62,4 @@ def features(
         look = FeatureLook(model, layers or None, None if every else top, normalize=normalize, overlay=overlay)
         return lambda job: look.at(job.read(), job.source)[0]
 
-    each_photo("features", paths, options, begin)
+    each_photo("features", paths, options, begin, check=lambda model, jobs: check_layers(model, layers))

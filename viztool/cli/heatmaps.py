@@ -9,10 +9,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from viztool.cli.checks import check_box, require_inside
+from viztool.cli.errors import usage
 from viztool.cli.options import numbers
 from viztool.errors import ViztoolError
 
 if TYPE_CHECKING:
+    from viztool.cli.batch import Job
     from viztool.heatmaps.heatmap import Heatmap
     from viztool.models.model import Model
     from viztool.results import Result
@@ -23,6 +26,7 @@ Explain = Callable[..., "Heatmap"]
 """Called as explain(model, method, target)."""
 
 _ALL = "all"
+_FEW = 3  # methods that a file is called by
 _WEIGHTS, _CLASSES = "weights", "classes"
 
 
@@ -30,10 +34,13 @@ def heatmap_options(room: str, default: str, every: str = "all") -> Callable[[F]
     """Options that make up `Wanted`, for the METHODS of this room. every: what the help says of "all"."""
 
     def known(ctx: click.Context, param: click.Parameter, value: tuple[str, ...]) -> tuple[str, ...]:
-        if _ALL not in value:
+        if value == (default,):  # which is known, and its room need not be opened to say so
             return value
-        named = import_module(room)
-        return tuple(name for name in named.METHODS if name in value or name not in getattr(named, "SLOW", ()))
+        with usage():
+            named = [name if name == _ALL else import_module(f"{room}.registry").find(name).name for name in value]
+        if _ALL not in named:
+            return tuple(dict.fromkeys(named))
+        return tuple(name for name in import_module(room).METHODS if name in named or name in _every(room))
 
     def complete(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
         methods = (_ALL, *import_module(room).METHODS)
@@ -84,10 +91,18 @@ def heatmap_options(room: str, default: str, every: str = "all") -> Callable[[F]
     return add
 
 
+def _every(room: str) -> tuple[str, ...]:
+    """The methods that "all" stands for."""
+    house = import_module(room)
+    return tuple(name for name in house.METHODS if name not in getattr(house, "SLOW", ()))
+
+
 def _corners(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[float, ...] | None:
     corners = numbers(float)(ctx, param, value)
     if corners is not None and (not isinstance(corners, tuple) or len(corners) != 4):
         raise click.BadParameter(f"{value!r} is not LEFT,TOP,RIGHT,BOTTOM: four numbers with commas between them")
+    if corners is not None and not (0 <= corners[0] < corners[2] and 0 <= corners[1] < corners[3]):
+        raise click.BadParameter(f"{value!r} is no box: 0 ≤ LEFT < RIGHT and 0 ≤ TOP < BOTTOM")
     return corners
 
 
@@ -110,11 +125,29 @@ class Wanted:
             raise click.UsageError("--randomize is of one method and one target, without --check and --box")
         return wanted
 
+    def kind(self, command: str, default: str, room: str) -> str:
+        """What the files are called by: the command, and what is not the usual of it: methods, a strip."""
+        named = [] if self.methods == (default,) else list(self.methods)
+        if len(named) > _FEW:
+            named = [_ALL if set(_every(room)) <= set(named) else f"{len(named)}_methods"]
+        parts = [command, *named, *(["randomized"] if self.randomize else [])]
+        return "_".join(parts)
+
+    def check_with(self, model: Model, jobs: Sequence[Job]) -> None:
+        """Raise ViztoolError for what is not the network's, or not in a photo."""
+        from viztool.targets.checking import check_targets
+
+        check_targets(model, self.targets)
+        if self.box:
+            check_box(self.box, jobs)
+
     def draw(self, model: Model, photo: Any, explain: Explain) -> Result:
         """One heatmap as itself, several side by side; a method that this network does not allow is said, if others do.
 
         Raises ViztoolError if no heatmap can be had.
         """
+        if self.box:
+            require_inside(self.box, photo, "the photo")
         if self.randomize:
             return self._strip(model, photo, explain)
         from viztool.heatmaps.comparison import Comparison

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from viztool.cli.ascents import ALL, Asked, Drawer, interrupted, unfinished
-from viztool.cli.batch import Batch, refuse_existing
-from viztool.cli.errors import reported
+from viztool.cli.batch import STDOUT, Batch, check_output, refuse_existing, save
+from viztool.cli.checks import check_layers
+from viztool.cli.errors import reported, usage
 from viztool.cli.options import complete_layer, load, model_options
 
 if TYPE_CHECKING:
@@ -52,6 +53,11 @@ class _Files:
         return self.target.suffix.lower() == ".gif"
 
     @property
+    def several(self) -> bool:
+        """Whether there is more than the one file."""
+        return bool(self.npz or self.each or self.gif or self.save_every)
+
+    @property
     def film(self) -> Path | None:
         """Where one is asked for."""
         return self.target.with_suffix(".gif") if self.gif or self.only_film else None
@@ -69,7 +75,7 @@ class _Files:
 
     def write(self, drawn: KernelSheet | KernelBands) -> list[Path]:
         """All but films."""
-        written = [] if self.only_film else [drawn.save(self.target, force=self.force)]
+        written = [] if self.only_film else [save(drawn, self.target, self.force)]
         if self.npz:
             written.append(drawn.save_npz(self.target.with_suffix(".npz"), force=self.force))
         if self.each:
@@ -130,7 +136,10 @@ class _Files:
 @click.option("--save-every", type=click.IntRange(min=1), metavar="N", help="Also write what they are every N steps.")
 @model_options
 @click.option(
-    "-o", "--output", metavar="FILE", help="The file to write; a .gif is a film. [default: LAYER_kernels.png]"
+    "-o",
+    "--output",
+    metavar="FILE",
+    help="The file to write; a .gif is a film, and - standard output. [default: LAYER_kernels.png]",
 )
 @click.option("--force", is_flag=True, help="Replace files that are not viztool's.")
 @click.option("--json", "as_json", is_flag=True, help="Print a manifest with every number, and nothing else.")
@@ -158,6 +167,8 @@ def kernels(
     when it is called again.
     """
     asked = Asked(**{field.name: options[field.name] for field in fields(Asked)})
+    batch = Batch(as_json, quiet, open_it)
+    check_output(output, batch, npz=options["npz"], films=True)
     target = Path(output or f"{_stem(asked)}_kernels.png")
     files = _Files(target, force, **{key: options[key] for key in ("npz", "each", "alpha", "gif", "save_every")})
     _check(asked, files, rank)
@@ -165,8 +176,12 @@ def kernels(
         files = replace(files, force=True)  # what is there is this run's own, as far as it came
     files.refuse_existing()
     model = load({**options, "size": None})
+    from viztool.targets.checking import check_targets
+
+    with usage():
+        check_layers(model, asked.layers)
+        check_targets(model, asked.targets)
     drawer = Drawer(model, asked, None if judge is None else _judge(judge), files.unfinished, quiet)
-    batch = Batch(as_json, quiet, open_it)
     drawn, left = _bands(drawer, files, batch) if asked.in_bands else _sheet(drawer, files, rank, batch)
     if verbose:
         click.echo(drawn.in_words, err=True)
@@ -182,6 +197,8 @@ def _check(asked: Asked, files: _Files, rank: int | None) -> None:
         raise click.UsageError("name a layer with -l, or classes with --target")
     if asked.compare is not None and len(asked.groups) > 1:
         raise click.UsageError("--compare takes one layer, or classes")
+    if str(files.target) == STDOUT and files.several:
+        raise click.UsageError("-o - writes one picture; --npz, --each, --gif and --save-every write more")
     if files.alpha and not files.each:
         raise click.UsageError("--alpha is of single pictures: add --each")
     if asked.in_bands and (files.film or files.save_every or rank or asked.spread):
