@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from viztool.cli.errors import reported
+from viztool.cli.expected import foretell
 from viztool.cli.progress import progress
 
 
@@ -26,10 +27,13 @@ def gallery(folder: Path, every: bool, quiet: bool) -> None:
     FOLDER holds the photos in inputs/. A picture changes with its command, the photos, and the program.
     """
     from viztool.gallery import PIECES, build_gallery, stale
+    from viztool.gallery.expected import seconds_of
 
     todo = stale(folder)
     if every:
         todo = list(PIECES)
+    if not quiet:
+        foretell(f"{len(todo)} pictures", seconds_of(todo))
     for piece in progress(build_gallery(folder, todo, run), quiet=quiet, what="pictures", total=len(todo)):
         if not quiet:
             click.echo(str(piece.picture(folder)))
