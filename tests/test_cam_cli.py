@@ -111,3 +111,11 @@ def test_wrong_usage_is_said(desk, arguments, message):
     result = cam(*arguments)
     assert result.exit_code == 2
     assert message in result.stderr
+
+
+def test_a_strip_is_of_one_layer_even_if_the_randomised_network_has_nothing_there(desk):
+    """At 64 px the default layer of the embedded network is 2 × 2, and with random weights sometimes all zero."""
+    photo = Path(__file__).parents[1] / "gallery/inputs/coffee.jpg"
+    result = CliRunner().invoke(main, ["cam", str(photo), "--size", "64", "--randomize", "weights", "--json"])
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout)["results"][0]["images"][0]["spearman"][0] == pytest.approx(1)

@@ -52,10 +52,14 @@ def cam(
     def draw(model: Model, job: Job) -> Result:
         from viztool.cam import class_activation_map
 
-        photo = job.read()
+        photo, kept = job.read(), layers
 
         def explain(network: Model, method: str, target: Any) -> Heatmap:
-            return class_activation_map(network, photo, method, target, layers or None, seed=seed, source=job.source)
+            nonlocal kept
+            heatmap = class_activation_map(network, photo, method, target, kept or None, seed=seed, source=job.source)
+            if wanted.randomize:  # the maps of one strip are of one layer, whatever the randomised network would choose
+                kept = heatmap.layer
+            return heatmap
 
         return wanted.draw(model, photo, explain)
 
