@@ -30,7 +30,7 @@ class TestConvolution:
         [(3, 1, 0, 1, "7x7"), (3, 2, 1, 1, "7x9"), (3, 2, 0, 2, "7x9"), (2, 2, 0, 1, "6x5"), (5, 3, 2, 1, "8x7")],
     )
     def test_sliding_is_torchs(self, kernel, stride, padding, dilation, size, transposed):
-        sliding = parse_sliding(reference_photo(), 0, kernel, stride, padding, dilation, size, transposed=transposed)
+        sliding = parse_sliding(reference_photo(), kernel, stride, padding, dilation, size, transposed=transposed)
         height, width = map(int, size.split("x"))
         assert sliding.image.shape == (height, width)
         x, w = torch.from_numpy(sliding.image)[None, None], torch.from_numpy(sliding.kernel)[None, None]

@@ -93,9 +93,10 @@ _TEXTS: dict[int, tuple[str, str, Verdict, str]] = {
     11: (
         "The checkerboard comes when the stride does not divide the kernel; resizing and then convolving cures it.",
         "步幅不整除核大小时出现棋盘格；先放大再卷积即可消除。",
-        "false",
-        "Equal kernel sums in each of the s × s phases decide, not divisibility: most 4 × 4 kernels with stride 2 "
-        "make a grid, and bilinear 3 × 3 makes none. Resizing first does cure it.",
+        "conditional",
+        "Resizing first does cure it. Of the first half: on noise a divisible kernel draws no grid, on flat parts most "
+        "4 × 4 kernels with stride 2 still do, and bilinear 3 × 3 does not. Equal kernel sums in each of the s × s "
+        "phases decide.",
     ),
     12: (
         "Bilinear interpolation weighs the four neighbours; learned upsampling needs no such rule.",
@@ -144,8 +145,8 @@ _TEXTS: dict[int, tuple[str, str, Verdict, str]] = {
         "Pooling makes a network invariant to translation and rotation.",
         "池化使网络具有平移与旋转不变性。",
         "false",
-        "It is equivariant to shifts by its stride, exactly; a shift by one pixel changes most of its output, less "
-        "if it is blurred first.",
+        "It is equivariant to shifts by its stride, exactly; a shift by one pixel changes it, on photos by about half "
+        "of its deviation, less if it is blurred first.",
     ),
     20: (
         "A convolution with stride 2 replaces pooling.",
@@ -220,8 +221,9 @@ _TEXTS: dict[int, tuple[str, str, Verdict, str]] = {
         "See a kernel by gradient ascent on a noise image, until it converges.",
         "对噪声图像做梯度上升直至收敛，即可看到卷积核。",
         "conditional",
-        "Without a bound on the image it never converges, and the mean response of a linear kernel has no gradient "
-        "inside. With unit norm and one position the optimum is the kernel.",
+        "Without a bound on the image it never converges. The mean response of a linear kernel has the same gradient "
+        "everywhere inside, the kernel's sum over N: none for a kernel that sums to zero, as Sobel's. With unit norm "
+        "and one position the optimum is the kernel.",
     ),
     32: (
         "Noise in training makes networks more sensitive.",

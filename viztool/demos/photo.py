@@ -16,6 +16,10 @@ from viztool.render.colormaps import Picture
 from viztool.render.scaling import scaled
 from viztool.results import Part
 
+HOPPER = "grace_hopper"
+"""The photo of most of the numbers that are known beforehand."""
+
+_PHOTOS = Path(__file__).parent / "photos"
 _LEAST = 32  # pixels a side: the demos cut patches and shift by several pixels
 _MOST = 640  # pixels of the longer side: every demo stays a matter of seconds
 
@@ -24,7 +28,7 @@ _MOST = 640  # pixels of the longer side: every demo stays a matter of seconds
 class Photo(Part):
     """rgb: uint8 (H, W, 3), at most 640 pixels a side. shrunk: from (height, width), or None if it is as it was.
 
-    is_reference: whether it is the default photo, for which a demo knows its numbers.
+    is_reference: whether it is the demo's own photo, of which it knows its numbers.
     """
 
     rgb: Picture
@@ -49,16 +53,18 @@ class Photo(Part):
         return text if self.shrunk is None else f"{text}, shrunk from {self.shrunk[1]} × {self.shrunk[0]}"
 
 
-def reference_photo() -> Photo:
-    """Grace Hopper, 512 × 600, a photo of the US Navy in the public domain that comes with matplotlib."""
-    path = Path(matplotlib.get_data_path()) / "sample_data" / "grace_hopper.jpg"
+def reference_photo(name: str = HOPPER) -> Photo:
+    """A photo that demos have numbers of: Grace Hopper, or one of those in `photos/`, by its name."""
+    # The first, a photo of the US Navy in the public domain, comes with matplotlib.
+    folder = Path(matplotlib.get_data_path()) / "sample_data" if name == HOPPER else _PHOTOS
+    path = folder / f"{name}.jpg"
     return Photo(read_image(path), path.name, is_reference=True)
 
 
-def as_photo(photo: Picture | None, source: str = "photo") -> Photo:
-    """photo: uint8 RGB (H, W, 3), or None for the reference photo. Raises DemoError if a side is under 32 pixels."""
+def as_photo(photo: Picture | None, source: str = "photo", own: str = HOPPER) -> Photo:
+    """photo: uint8 RGB (H, W, 3), or None for the demo's own. Raises DemoError if a side is under 32 pixels."""
     if photo is None:
-        return reference_photo()
+        return reference_photo(own)
     if not isinstance(photo, np.ndarray) or photo.dtype != np.uint8 or photo.ndim != 3 or photo.shape[2] != 3:
         got = f"{photo.dtype} {photo.shape}" if isinstance(photo, np.ndarray) else type(photo).__name__
         raise DemoError(f"a photo is uint8 RGB (H, W, 3), not {got}; viztool.read_image gives one")

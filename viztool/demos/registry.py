@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from viztool.demos.errors import DemoError
+from viztool.demos.photo import HOPPER
 from viztool.demos.story import Story
 from viztool.registry import Registry
 
@@ -20,6 +21,7 @@ class Demo:
     """claims: their numbers in CLAIMS. tell: draws it, and raises WrongNumberError if a number is not as it should be.
 
     trains: whether it trains networks, and so takes tens of seconds. moves: whether it is a moving picture.
+    photo: what it works on if it is given none. sees: whether a photo is to be seen on its sheet.
     """
 
     name: str
@@ -28,6 +30,8 @@ class Demo:
     tell: Tell
     trains: bool = False
     moves: bool = False
+    photo: str = HOPPER
+    sees: bool = True
 
     @property
     def options(self) -> dict[str, Any]:
@@ -48,11 +52,19 @@ _on_networks = Registry[NetworkDemo]("question to networks", DemoError)
 
 
 def demo(
-    name: str, title: str, *, claims: Sequence[int], trains: bool = False, moves: bool = False
+    name: str,
+    title: str,
+    *,
+    claims: Sequence[int],
+    trains: bool = False,
+    moves: bool = False,
+    photo: str = HOPPER,
+    sees: bool = True,
 ) -> Callable[[Tell], Tell]:
     """Add a demo: a function of a `Photo`, a seed and its own keyword-only options that returns a `Story`.
 
-    title: the question. claims: the numbers of the claims that it shows; each claim has one demo.
+    title: the question. claims: the numbers of the claims that it shows; each claim has one demo. photo: the one in
+    `photos/` that shows it best; sees: False for a demo that no photo has a part in.
     """
 
     def add(tell: Tell) -> Tell:
@@ -60,7 +72,7 @@ def demo(
             taken = next((other.name for other in demos().values() if number in other.claims), name)
             if taken != name:
                 raise ValueError(f"claim {number} is shown by {taken!r} already")
-        _demos.add(name, Demo(name, title, tuple(claims), tell, trains, moves))
+        _demos.add(name, Demo(name, title, tuple(claims), tell, trains, moves, photo, sees))
         return tell
 
     return add

@@ -38,7 +38,7 @@ def run_demo(
     number, what was expected and what was found, if one of them is not what the claim's verdict says.
     """
     found = find(name)
-    photos = _photos(photo, source)
+    photos = _photos(photo, source, found.photo)
     asked = None if model is None else find_on_network(found.name)
     tell = found.tell if asked is None else asked.tell
     check_options(found.name, tell, options)
@@ -50,9 +50,9 @@ def run_demo(
     return _result(found, title, story, photos, model, seed)
 
 
-def _photos(photo: Picture | Sequence[Picture] | None, source: str | Sequence[str]) -> list[Photo]:
+def _photos(photo: Picture | Sequence[Picture] | None, source: str | Sequence[str], own: str) -> list[Photo]:
     if not isinstance(photo, (list, tuple)):
-        return [as_photo(photo, source if isinstance(source, str) else source[0])]  # type: ignore[arg-type]
+        return [as_photo(photo, source if isinstance(source, str) else source[0], own)]  # type: ignore[arg-type]
     names = [source] * len(photo) if isinstance(source, str) else source
     return [as_photo(each, name) for each, name in zip(photo, names, strict=True)]
 
@@ -62,15 +62,16 @@ def _result(
 ) -> DemoResult:
     first = photos[0]
     if model is None:
-        subject = f"{first.source} · {first.size}"
+        subject = f"{first.source} · {first.size}" if found.sees else ""
     else:
         subject = f"{model.weights} · {first.source}" if len(photos) == 1 else f"{model.weights} · {len(photos)} photos"
     return DemoResult(
         name=found.name,
         title=title,
         subject=subject,
-        claims=tuple(claim(number) for number in found.claims),
+        # What is true of textbooks says nothing of one network, which is asked something else.
+        claims=tuple(claim(number) for number in found.claims) if model is None else (),
         story=story,
-        photo=first.rgb,
+        photo=first.rgb if found.sees or model is not None else None,
         seed=seed,
     )

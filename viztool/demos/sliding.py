@@ -8,6 +8,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch.nn import functional as F
 
@@ -20,12 +21,15 @@ from viztool.render.colormaps import Picture
 from viztool.render.numbers import number
 from viztool.render.panels import Equation, Grid
 from viztool.render.raster import raster
-from viztool.render.text import HEADING, INK, RULE, SMALL, TITLE
+from viztool.render.text import HEADING, INK, RULE, SMALL, TITLE, Style, text_width
 
 _LARGEST = 16
 _FRAME_WIDTH = 960
 _FRAME_TOP = 72
 _MOST_FRAMES = 60
+_SUM = 120  # room for the sum behind the products
+_WHITE = 99  # of two digits: larger numbers would not fit the cells
+_BLOCK = 8  # pixels of the photo a side that become one number
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,15 +115,15 @@ class Sliding:
         return [self._frame(under, over, divmod(step, values.shape[1]), cell) for step in steps]
 
     def _drawn_canvas(self, canvas: Array, cell: int) -> Picture:
-        """The canvas in cells; what is no pixel of the input but a zero around or between them stands on grey."""
+        """The canvas in cells; what is no pixel of the input but a zero around or between them stands on white."""
         cells = raster(Grid(canvas, limit=1e9, cell=cell).draw_cells())
+        pixels = raster(Grid(canvas, white=_WHITE, cell=cell).draw_cells())
         apart = self.stride if self.transposed else 1
         edge = (canvas.shape[0] - (self.image.shape[0] - 1) * apart - 1) // 2
-        is_pixel = np.zeros(canvas.shape, bool)
-        is_pixel[edge : canvas.shape[0] - edge : apart, edge : canvas.shape[1] - edge : apart] = True
-        for row, column in zip(*np.nonzero(~is_pixel), strict=True):
-            part = cells[row * cell + 1 : (row + 1) * cell, column * cell + 1 : (column + 1) * cell]
-            np.minimum(part, 232, out=part)
+        for row in range(edge, canvas.shape[0] - edge, apart):
+            for column in range(edge, canvas.shape[1] - edge, apart):
+                part = slice(row * cell, (row + 1) * cell), slice(column * cell, (column + 1) * cell)
+                cells[part] = pixels[part]
         return cells
 
     def _frame(self, under: Picture, over: Picture, place: tuple[int, int], cell: int) -> Picture:
@@ -134,29 +138,36 @@ class Sliding:
         _frame_cell(done, row, column, cell)
         height, width = self.shape()
         patch, weights = self.under(*place)
-        small = max(20, min(40, (_FRAME_WIDTH - 240) // (3 * weights.shape[1])))
-        sum_words = f"→ Σ = {number(float((patch * weights).sum()), '.6g')}".replace("-", "−")
+        small = max(20, min(34, (_FRAME_WIDTH - 240) // (3 * weights.shape[1])))
+        total = f"→ Σ = {number(float((patch * weights).sum()), '.6g')}"
         equation = Equation(
             [
-                Grid(patch, "under the kernel", limit=1e9, cell=small),
+                Grid(patch, "under the kernel", white=_WHITE, cell=small),
                 "×",
                 Grid(weights, "kernel, flipped" if self.transposed else "kernel", cell=small),
                 "=",
                 Grid(patch * weights, "products", cell=small, form=".4g"),
-                sum_words,
             ]
         ).draw()
+        beside = 24 + int(cells.shape[1]) + 60
+        wide = beside + max(equation.width + _SUM, int(done.shape[1])) <= _FRAME_WIDTH - 24
         arrow = max(int(cells.shape[0]), int(done.shape[0]))
-        page = Canvas(_FRAME_TOP + arrow + 60 + equation.height + 16, _FRAME_WIDTH)
+        x, y = (beside, _FRAME_TOP + int(done.shape[0]) + 36) if wide else (24, _FRAME_TOP + arrow + 40)
+        right = x + equation.width + _SUM + 24
+        words = text_width(self.in_words(), HEADING) + 48
+        page = Canvas(
+            max(_FRAME_TOP + arrow, y + equation.height) + 20, max(right, beside + int(done.shape[1]) + 24, words)
+        )
         page.text(self.in_words(), 24, 32, HEADING)
         what = "input, with zeros between its pixels" if self.transposed and self.stride > 1 else "input"
         page.text(f"{what}: {self.image.shape[0]} × {self.image.shape[1]}", 24, 56, SMALL)
-        right = 24 + int(cells.shape[1]) + 60
-        page.text(f"output {height} × {width}", right, 56, SMALL)
-        page.text("→", right - 38, _FRAME_TOP + arrow // 2, TITLE)
+        page.text(f"output {height} × {width}", beside, 56, SMALL)
+        page.text("→", beside - 38, _FRAME_TOP + int(done.shape[0]) // 2, TITLE)
         page.picture(24, _FRAME_TOP, cells)
-        page.picture(right, _FRAME_TOP, done)
-        page.place(equation, 24, _FRAME_TOP + arrow + 40)
+        page.picture(beside, _FRAME_TOP, done)
+        page.place(equation, x, y)
+        # On its own: every frame is as wide, whatever the sum.
+        page.text(total, x + equation.width + 10, y + small * patch.shape[0] // 2 + 6, Style(18))
         return raster(page)
 
     def in_words(self) -> str:
@@ -173,9 +184,9 @@ def _frame_cell(cells: Picture, row: int, column: int, cell: int) -> None:
 
 
 def parse_sliding(
-    photo: Photo, seed: int, kernel: int, stride: int, padding: int, dilation: int, size: str, *, transposed: bool
+    photo: Photo, kernel: int, stride: int, padding: int, dilation: int, size: str, *, transposed: bool
 ) -> Sliding:
-    """A kernel of small whole numbers over a small version of the photo. Raises DemoError for what cannot be."""
+    """A kernel of whole numbers that finds edges, over a part of the photo. Raises DemoError for what cannot be."""
     found = re.fullmatch(r"\s*(\d+)\s*[x×,]\s*(\d+)\s*", str(size))
     if found is None:
         raise DemoError(f"the size {size!r} is not of the form HxW, such as 7x9")
@@ -201,14 +212,30 @@ def parse_sliding(
         )
     if not transposed and min(height, width) + 2 * padding < reach:
         raise DemoError(f"the kernel covers {reach} pixels, and the input has {height} × {width}; give a larger size")
-    rng = np.random.default_rng(seed)
-    weights = rng.integers(-2, 3, (kernel, kernel)).astype(np.float64)
-    weights[kernel // 2, kernel // 2] = 3
-    grey = photo.grey
-    side = max(1, min(grey.shape[0] // height, grey.shape[1] // width))
-    means = blocks(grey, side).mean(-1)
-    image = np.rint(means[:height, (means.shape[1] - width) // 2 :][:, :width] / 255 * 99)
-    sliding = Sliding(image, weights, stride, padding, dilation, transposed)
+    image = _cut(photo.grey, height, width)
+    sliding = Sliding(image, _weights(kernel), stride, padding, dilation, transposed)
     if min(sliding.shape()) < 1:
         raise DemoError(f"padding {padding} leaves no output of {height} × {width}; give less")
     return sliding
+
+
+def _weights(side: int) -> Array:
+    """Sobel's kernel of this side, that is what OpenCV's is; with an even side, or of one pixel, a plain difference."""
+    if side == 1:
+        return np.ones((1, 1))
+    if side % 2:
+        across, down = cv2.getDerivKernels(1, 0, side)
+        return np.asarray(np.outer(down, across), np.float64)
+    return np.asarray(np.tile(np.where(np.arange(side) < side // 2, -1.0, 1.0), (side, 1)))
+
+
+def _cut(grey: npt.NDArray[np.uint8], height: int, width: int) -> Array:
+    """(height, width) from 0 to 99: a part of the photo with strong edges, each number the mean of a block of it."""
+    side = max(1, min(_BLOCK, grey.shape[0] // height, grey.shape[1] // width))
+    small = blocks(grey, side).mean(-1)
+    slope = cv2.boxFilter(abs(cv2.Sobel(small, cv2.CV_64F, 1, 0)), -1, (width, height), normalize=False)
+    rows, columns = small.shape[0] - height + 1, small.shape[1] - width + 1
+    # The filter's sums stand at the middle of what they are of.
+    places = slope[height // 2 : height // 2 + rows, width // 2 : width // 2 + columns]
+    top, left = divmod(int(places.argmax()), columns)
+    return np.asarray(np.rint(small[top : top + height, left : left + width] / 255 * _WHITE))

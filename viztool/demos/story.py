@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import isfinite
 from typing import Any, Protocol
 
@@ -27,7 +27,7 @@ class Story:
 
     numbers: every figure that is drawn or claimed, by name; numbers, texts, and lists and dicts of these.
     photo: shown at the head in place of the demo's own, or None. notes: how to read the sheet.
-    movie: what moves, or None.
+    movie: what moves, or None. slide_claim: the number of the claim that goes with the band for a lecture, or None.
     """
 
     notes: list[str] = field(default_factory=list)
@@ -36,10 +36,16 @@ class Story:
     checks: list[dict[str, Any]] = field(default_factory=list)
     photo: Picture | None = None
     movie: Movie | None = None
+    slide_claim: int | None = None
 
     def band(self, title: str, lines: Sequence[str], *panels: Panel) -> None:
         """Panels side by side, in rows, beside their title and what there is to say of them."""
         self.bands.append(Band(title, tuple(lines), panels))
+
+    def on_slide(self, claim: int | None = None) -> None:
+        """The last band is the one for a lecture. claim: the number of the one that it shows, or None for the first."""
+        self.bands[-1] = replace(self.bands[-1], slide=True)
+        self.slide_claim = claim
 
     def when_this_fails(self, lines: Sequence[str], *panels: Panel) -> None:
         """Where the claim is wrong."""

@@ -24,12 +24,16 @@ _FAILS: Color = (196, 106, 28)
 
 @dataclass(frozen=True)
 class Band:
-    """title and lines stand at the left, the panels beside them. fails: whether it shows where the claim fails."""
+    """title and lines stand at the left, the panels beside them. fails: whether it shows where the claim fails.
+
+    slide: whether it is the one to be shown in a lecture.
+    """
 
     title: str
     lines: Sequence[str] = ()
     panels: Sequence[Panel] = field(default_factory=tuple)
     fails: bool = False
+    slide: bool = False
 
     @property
     def words(self) -> tuple[str, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -74,7 +74,8 @@ class Shot:
 class Grid:
     """A matrix of numbers in cells. limit: the value of the darkest colour. marked: cells (row, column) in a frame.
 
-    form: how a number is written; "" leaves the cells without.
+    form: how a number is written; "" leaves the cells without. white: the value that is white, of pixels, which are
+    drawn as greys from 0; or None.
     """
 
     values: npt.NDArray[np.generic]
@@ -85,6 +86,7 @@ class Grid:
     cell: int = 34
     marked: Sequence[tuple[int, int]] = ()
     width: int | None = None
+    white: float | None = None
 
     @property
     def words(self) -> tuple[str, ...]:
@@ -104,7 +106,10 @@ class Grid:
         rows, columns = int(values.shape[0]), int(values.shape[1])
         height, width = rows * self.cell, columns * self.cell
         cells = Canvas(height, width)
-        draw_cells(cells, 0, 0, (height, width), values, limit * faint)
+        if self.white is None:
+            draw_cells(cells, 0, 0, (height, width), values, limit * faint)
+        else:
+            cells.picture(0, 0, grey_picture(values, 0, self.white), (height, width))
         for y in (*range(0, height, self.cell), height - 1):
             cells.fill(0, y, width, 1, RULE)
         for x in (*range(0, width, self.cell), width - 1):
@@ -124,7 +129,12 @@ class Grid:
         for row, line in enumerate(texts):
             for column, text in enumerate(line):
                 middle = column * self.cell + self.cell // 2
-                cells.text(text, middle, row * self.cell + self.cell // 2 + style.size // 2 - 1, style, "center")
+                color = style if self._is_light(values[row, column]) else style.with_color((255, 255, 255))
+                cells.text(text, middle, row * self.cell + self.cell // 2 + style.size // 2 - 1, color, "center")
+
+    def _is_light(self, value: np.floating[Any]) -> bool:
+        """Whether ink can be read on this cell."""
+        return self.white is None or float(value) > 0.45 * self.white
 
 
 @dataclass(frozen=True)

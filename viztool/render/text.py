@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
@@ -38,6 +39,7 @@ BODY = Style(14)
 SMALL = Style(13, color=GREY)
 TINY = Style(11, color=GREY)
 _TIE = "\u00a0"
+_TIED = re.compile(r" (?=%|[×·] \d)|(?<=\d [×·]) ")
 
 
 @cache
@@ -77,8 +79,8 @@ def fit(text: str, width: int, style: Style) -> str:
 def wrap(text: str, width: int, style: Style) -> list[str]:
     """The text in lines no wider than that, broken at spaces."""
     lines: list[str] = []
-    # A number and its % stay together.
-    for word in (part.replace(_TIE, " ") for part in text.replace(" %", f"{_TIE}%").split(" ") if part):
+    # What belongs to one number stays together.
+    for word in (part.replace(_TIE, " ") for part in _TIED.sub(_TIE, text).split(" ") if part):
         longer = f"{lines[-1]} {word}" if lines else word
         if lines and text_width(longer, style) <= width:
             lines[-1] = longer

@@ -32,7 +32,7 @@ def flow(activation: Callable[[Tensor], Tensor], gain: float, seed: int) -> list
     return [float(each.norm()) for each in gradients]
 
 
-@demo("activations", "Which activations saturate?", claims=[25])
+@demo("activations", "Which activations saturate?", claims=[25], photo="astronaut")
 def activations(photo: Photo, seed: int) -> Story:
     """The curves and their slopes, a stack of twenty layers, and units that died."""
     story = Story()
@@ -67,9 +67,8 @@ def activations(photo: Photo, seed: int) -> Story:
     story.band(
         "Curves and slopes",
         [
-            f"σ′ is .25 at most, and {number(slope, '.3g')} at 10. tanh x = 2σ(2x) − 1. ReLU's slope is 1 however "
-            f"far to the "
-            f"right, and 0 to the left."
+            f"σ′ is .25 at most, and {number(slope, '.3g')} at 10. tanh x = 2σ(2x) − 1. ReLU's slope is 1 however far "
+            "to the right, and 0 to the left."
         ],
         Plot(
             [

@@ -33,7 +33,7 @@ def sigmoid_depth(layers: int, *, norm: bool, seed: int) -> list[float]:
     return [float(grad.norm()) for grad in grads if grad is not None]
 
 
-@demo("batchnorm", "What does batch norm do?", claims=[23, 24])
+@demo("batchnorm", "What does batch norm do?", claims=[23, 24], photo="coffee")
 def batchnorm(photo: Photo, seed: int) -> Story:
     """Means and variances before and after, small variances, a useless bias, the inverse, and a deep stack."""
     story = Story()
@@ -146,8 +146,7 @@ def batchnorm(photo: Photo, seed: int) -> Story:
             f"It keeps a sigmoid's inputs where it is steep: {slope:.3f} on average, .25 at most. That is still "
             f"less than 1, and 12 layers multiply it.",
             f"First over last gradient: {number(ratio['without'], '.2g')} without, {number(ratio['with'], '.2g')} "
-            f"with. Better, by the "
-            f"norm's own gain; no law.",
+            "with. Better, by the norm's own gain; no law.",
         ],
         Plot(
             [

@@ -81,7 +81,7 @@ def phase_sums(weight: Tensor, stride: int) -> Tensor:
     return phases(padded, stride).sum((-2, -1))
 
 
-@demo("checkerboard", "Where does the checkerboard come from?", claims=[11])
+@demo("checkerboard", "Where does the checkerboard come from?", claims=[11], photo="cat")
 def checkerboard(photo: Photo, seed: int, *, kernel: int = 3, stride: int = 2) -> Story:
     """Random kernels of each way to enlarge, the overlap of a k × k kernel with stride s, and gradients backward."""
     if stride < 2:
@@ -136,6 +136,7 @@ def _on_the_photo(story: Story, photo: Photo, kernel: int, stride: int, generato
         ],
         *panels,
     )
+    story.on_slide(11)
 
 
 def _under(crop: Tensor, stride: int) -> Tensor:
@@ -212,7 +213,8 @@ def _random_kernels(story: Story, kernel: int, stride: int, generator: torch.Gen
         [
             f"{_DRAWS} draws. A constant input should give a constant output: how much of it is a grid instead. White "
             "noise should have the same power in each phase.",
-            "Divisible kernels and pixel shuffle draw a grid, too, on everything that is not noise.",
+            "A kernel that the stride divides, and pixel shuffle, treat noise evenly. Of what is flat they make a "
+            "grid.",
         ],
         Table(rows, "", ["harmonics of 1/s over harmonics and mean"], tuple(colors), width=760),
     )
@@ -329,9 +331,8 @@ def _fails(story: Story, kernel: int, stride: int) -> None:
     divisible = next(name for name in found if name.startswith("transposed") and _divides(name))
     story.when_this_fails(
         [
-            f"“Divisible” does not help: {divisible} puts {percent(found[divisible]['constant'], 1)} of a constant "
-            f"input into "
-            "the grid.",
+            f"“Divisible” helps on noise alone: the power between phases is {found[divisible]['noise']:.2f}, and still "
+            f"{percent(found[divisible]['constant'], 1)} of a constant input end up in the grid.",
             "“Not divisible” does not hurt: bilinear 3 × 3 with stride 2 has equal phase sums.",
         ],
         Bars(

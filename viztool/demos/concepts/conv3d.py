@@ -13,7 +13,7 @@ from viztool.render.numbers import number
 from viztool.render.panels import Bar, Bars, Grid, Shot, Table, signed_picture
 
 
-@demo("conv3d", "Is a 3D kernel shared by the channels?", claims=[9])
+@demo("conv3d", "Is a 3D kernel shared by the channels?", claims=[9], photo="astronaut")
 def conv3d(photo: Photo, seed: int) -> Story:
     """The photo's three colours as depth: a 2D kernel is as deep as its input, a 3D kernel slides in it."""
     story = Story(notes=["Maps are white where they are zero, red where positive, blue where negative."])
@@ -41,9 +41,8 @@ def conv3d(photo: Photo, seed: int) -> Story:
     story.band(
         "One kernel, three slices",
         [
-            f"A Conv2d is a Conv3d as deep as its input: on the photo they differ by {number(difference)}. Its "
-            f"slices are "
-            f"not the same."
+            f"A Conv2d is a Conv3d as deep as its input: on the photo they differ by {number(difference)}. Its slices "
+            "are not the same."
         ],
         *(Grid(values, name, cell=40) for values, name in zip(slices, ("on red", "on green", "on blue"), strict=True)),
     )

@@ -17,7 +17,7 @@ from viztool.render.numbers import number
 from viztool.render.panels import Equation, Grid, Shot, Table, signed_picture
 from viztool.render.plot import BLUE, GREEN, ORANGE, Curve, Plot
 
-_SOBEL = np.array([[1, 0, -1], [2, 0, -2], [1, 0, -1]], np.float64)
+_SOBEL = np.array([[-1, 0, 1], [-2, 0, 2], [-1, 0, 1]], np.float64)
 
 
 def output_side(n: int, kernel: int, stride: int, padding: int, dilation: int = 1) -> int:
@@ -25,7 +25,7 @@ def output_side(n: int, kernel: int, stride: int, padding: int, dilation: int = 
     return (n + 2 * padding - dilation * (kernel - 1) - 1) // stride + 1
 
 
-@demo("convolution", "What does a convolution do?", claims=[1, 2], moves=True)
+@demo("convolution", "What does a convolution do?", claims=[1, 2], photo="rocket", moves=True)
 def convolution(
     photo: Photo,
     seed: int,
@@ -38,7 +38,7 @@ def convolution(
     size: str = "7x7",
 ) -> Story:
     """Slides a kernel over a small input with real values; the options are those of the moving picture."""
-    sliding = parse_sliding(photo, seed, kernel, stride, padding, dilation, size, transposed=transposed)
+    sliding = parse_sliding(photo, kernel, stride, padding, dilation, size, transposed=transposed)
     story = Story(notes=["As a .gif it moves: one frame for each step of the kernel."])
     story.movie = sliding
     _slide(story, sliding)
@@ -74,7 +74,7 @@ def _slide(story: Story, sliding: Sliding) -> None:
             panels.append(
                 Equation(
                     [
-                        Grid(patch, "pixels under the kernel", form=".3g", limit=1e9, cell=36),
+                        Grid(patch, "pixels under the kernel", form=".3g", white=99, cell=36),
                         "×",
                         Grid(weights, "kernel", form=".3g", cell=36),
                         "=",
@@ -91,7 +91,7 @@ def _slide(story: Story, sliding: Sliding) -> None:
         [sliding.in_words(), "Multiply elementwise, then sum: without the sum there is no convolution."],
         Equation(
             [
-                Grid(sliding.image, "input, from the photo", limit=1e9, cell=cell),
+                Grid(sliding.image, "input, a part of the photo", white=99, cell=cell),
                 "→",
                 Grid(output, "output", form=".4g", cell=cell),
             ],
@@ -99,6 +99,7 @@ def _slide(story: Story, sliding: Sliding) -> None:
         ),
         *panels[:2],
     )
+    story.on_slide(1)
 
 
 def _on_the_photo(story: Story, photo: Photo) -> None:

@@ -20,7 +20,7 @@ def as_matrix(layer: nn.Module, side: int) -> torch.Tensor:
     return columns.flatten(1).T
 
 
-@demo("counting", "How many parameters, how many connections?", claims=[14])
+@demo("counting", "How many parameters, how many connections?", claims=[14], sees=False)
 def counting(photo: Photo, seed: int) -> Story:
     """LeNet-5's first layer, counted; and a small convolution as the matrix that it is."""
     story = Story()
@@ -71,8 +71,7 @@ def counting(photo: Photo, seed: int) -> Story:
         "The same as a matrix",
         [
             f"A 3 × 3 on 6 × 6 pixels: 16 outputs by 36 inputs. {distinct} different numbers, the rest, "
-            f"{percent(zero)}, "
-            f"zero. On the photo, made 6 × 6, it is the convolution within {number(worst, '.2g')}."
+            f"{percent(zero)}, zero. On the photo, made 6 × 6, it is the convolution within {number(worst, '.2g')}."
         ],
         Grid(shared.numpy(), "shared: a row is an output", form="", cell=13),
         Grid(

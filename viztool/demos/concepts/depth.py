@@ -16,7 +16,7 @@ _NETWORKS = ("alexnet", "vgg16", "resnet18", "resnet50", "densenet121")
 _COLOR = (214, 150, 92)
 
 
-@demo("depth", "Does deeper mean more parameters?", claims=[27])
+@demo("depth", "Does deeper mean more parameters?", claims=[27], sees=False)
 def depth(photo: Photo, seed: int) -> Story:
     """Counts the convolutional and dense layers of known networks, and their parameters."""
     story = Story(notes=["Of the networks' definitions alone: no weights are loaded, and the photo is not looked at."])
@@ -60,8 +60,7 @@ def depth(photo: Photo, seed: int) -> Story:
         [
             f"Deeper is not larger: ResNet-50 has {millions['resnet50']:.1f} million parameters, VGG-16 "
             f"{millions['vgg16']:.1f} million: {percent(share)} of them at three times the depth. VGG's are in its "
-            f"first "
-            f"dense layer."
+            "first dense layer."
         ],
         Bars(
             [Bar(name, each["layers"], f"{each['layers']} layers") for name, each in found.items()],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -9,7 +10,10 @@ from viztool.demos.photo import Photo
 from viztool.demos.registry import demo
 from viztool.demos.story import Story
 from viztool.render.numbers import percent
-from viztool.render.panels import Bar, Bars, Grid, Panel, Shot, Table
+from viztool.render.panels import Bar, Bars, Grid, Panel, Shot, Table, grey_picture
+
+_TAPS = 25
+_PART = 200
 
 
 def connectivity(layer: nn.Conv2d) -> Tensor:
@@ -24,7 +28,7 @@ def connectivity(layer: nn.Conv2d) -> Tensor:
     return (torch.stack(rows) != 0).float()
 
 
-@demo("depthwise-group", "What do groups save, and what do they cost?", claims=[7, 8])
+@demo("depthwise-group", "What do groups save, and what do they cost?", claims=[7, 8], photo="astronaut")
 def depthwise_group(photo: Photo, seed: int) -> Story:
     """Connectivity, weights, and depthwise kernels on the photo's three channels."""
     story = Story()
@@ -57,7 +61,15 @@ def depthwise_group(photo: Photo, seed: int) -> Story:
         share = float(matrix.mean())
         story.equal(f"share of the connections with {name}", share, 1 / groups)
         blocks[name] = share
-        panels.append(Grid(matrix.numpy(), name, [f"{percent(share, 1)} of the connections"], form="", cell=22))
+        panels.append(
+            Grid(
+                matrix.numpy(),
+                name,
+                [f"{percent(share, 1)} of the connections"],
+                form="",
+                cell=22,
+            )
+        )
     story.numbers["connections"] = blocks
     story.band(
         "Who is made of whom",
@@ -80,8 +92,8 @@ def depthwise_group(photo: Photo, seed: int) -> Story:
     story.when_this_fails(
         [
             "“Cannot expand”: with groups = C_in and m kernels for each channel it puts out m · C_in, here 4 → 8.",
-            f"The price of groups: however many layers one stacks, {percent(never)} of the channels of 2 groups never "
-            "meet. A 1 × 1 or a shuffle has to mix them.",
+            f"The price of groups: however many layers of 2 groups one stacks, {percent(never)} of the "
+            "pairs of channels never meet. A 1 × 1 or a shuffle has to mix them.",
         ],
         Grid(matrix.numpy(), "depthwise, 4 → 8", ["two kernels for each channel"], form="", cell=22),
         Grid((twice > 0).float().numpy(), "2 groups, then 2 groups", ["still two blocks"], form="", cell=22),
@@ -91,22 +103,32 @@ def depthwise_group(photo: Photo, seed: int) -> Story:
 
 def _on_the_photo(story: Story, photo: Photo) -> None:
     """A kernel of its own for each colour."""
-    x = torch.from_numpy(photo.rgb.copy()).permute(2, 0, 1)[None].float()
-    kernels = torch.zeros(3, 1, 9, 9)
-    kernels[0, 0, 4, :] = 1 / 9
-    kernels[1, 0, 4, 4] = 1
-    kernels[2, 0, :, 4] = 1 / 9
-    out = nn.functional.conv2d(x, kernels, padding=4, groups=3)
+    side = min(_PART, *photo.rgb.shape[:2])
+    top, left = (photo.rgb.shape[0] - side) // 8, (photo.rgb.shape[1] - side) // 2
+    part = np.ascontiguousarray(photo.rgb[top : top + side, left : left + side])
+    x = torch.from_numpy(part).permute(2, 0, 1)[None].float()
+    kernels = torch.zeros(3, 1, _TAPS, _TAPS)
+    kernels[0, 0, _TAPS // 2, :] = 1 / _TAPS
+    kernels[1, 0, _TAPS // 2, _TAPS // 2] = 1
+    kernels[2, 0, :, _TAPS // 2] = 1 / _TAPS
+    padded = nn.functional.pad(x, (_TAPS // 2,) * 4, mode="reflect")
+    out = nn.functional.conv2d(padded, kernels, groups=3)
     same = float((out[:, 1] - x[:, 1]).abs().max())
     story.equal("difference of the channel whose kernel is one pixel", same, 0.0)
-    story.numbers["photo"] = {"difference_of_green": same}
+    story.numbers["photo"] = {"difference_of_green": same, "taps": _TAPS, "side": side}
+    told = zip(("red, smeared sideways", "green, left alone", "blue, smeared up and down"), out[0], strict=True)
     story.band(
         "On the photo",
-        ["One kernel for each colour: red is smeared sideways, green left alone, blue smeared up and down."],
-        Shot(photo.rgb, "the photo"),
+        [
+            f"One kernel of {_TAPS} × {_TAPS} for each colour: no colour gets anything from another. Put together, the "
+            "three no longer fit."
+        ],
+        Shot(part, "a part of the photo", []),
+        *(Shot(grey_picture(channel.numpy(), 0, 255), name, []) for name, channel in told),
         Shot(
             out[0].round().clamp(0, 255).byte().permute(1, 2, 0).contiguous().numpy(),
-            "depthwise, 9 × 9",
-            ["each colour by its own kernel"],
+            "the three together",
+            ["colours come apart at the edges"],
         ),
     )
+    story.on_slide(7)

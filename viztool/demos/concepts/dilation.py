@@ -31,7 +31,7 @@ def paths(dilations: Sequence[int]) -> Tensor:
     return counts[0, 0]
 
 
-@demo("dilation", "What does a dilated kernel see?", claims=[4])
+@demo("dilation", "What does a dilated kernel see?", claims=[4], photo="camera")
 def dilation(photo: Photo, seed: int) -> Story:
     """Touched pixels of single and of stacked dilated kernels, and Sobel's dilated on the photo."""
     story = Story()
@@ -67,8 +67,7 @@ def dilation(photo: Photo, seed: int) -> Story:
         "What is touched",
         [
             f"A 3 × 3 with dilation 2 covers 5 × 5 with 9 of 25 weights, {percent(share)}. In how many ways a pixel "
-            f"of the "
-            "field reaches the middle; white is in none.",
+            "of the field reaches the middle; white is in none.",
             f"The size is kept with padding 2: 20 stays {kept}. With padding 1 it becomes {small}.",
         ],
         *panels[:2],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -9,11 +10,19 @@ from torch.nn import functional as F
 from viztool.demos.photo import Photo
 from viztool.demos.registry import demo
 from viztool.demos.story import Story
+from viztool.render.colormaps import Picture
 from viztool.render.numbers import number
 from viztool.render.panels import Bar, Bars, Grid, Shot
 
+_AVERAGED = 64
+_COLOURS = {
+    "red": torch.tensor([0.0, 1, 1]),
+    "green and blue": torch.tensor([1.0, 0, 0]),
+    "blue": torch.tensor([1.0, 1, 0]),
+}
 
-@demo("dropout", "What does dropout do?", claims=[28])
+
+@demo("dropout", "What does dropout do?", claims=[28], photo="coffee")
 def dropout(photo: Photo, seed: int) -> Story:
     """Dropout of ones and of the photo, by pixel and by channel, in training and in evaluation."""
     story = Story()
@@ -23,6 +32,7 @@ def dropout(photo: Photo, seed: int) -> Story:
         ones = F.dropout(torch.ones(512, 512), 0.5)
         small = F.dropout(torch.ones(8, 12), 0.5)
         pixels = F.dropout(x, 0.5)
+        average = torch.stack([F.dropout(x, 0.5) for _ in range(_AVERAGED)]).mean(0)
         maps = F.dropout2d(torch.ones(1, 64, 6, 6), 0.5)[0]
         rates = {p: float((F.dropout(torch.ones(100_000), p) == 0).float().mean()) for p in (0.1, 0.5, 0.9)}
         means = {p: float(F.dropout(torch.ones(100_000), p).mean()) for p in (0.1, 0.5, 0.9)}
@@ -39,7 +49,11 @@ def dropout(photo: Photo, seed: int) -> Story:
     still = nn.Dropout(0.5).eval()(x)
     off = float((still - x).abs().max())
     story.equal("what dropout changes in evaluation", off, 0.0)
+    off_average = float((average - x).abs().mean())
+    story.below("what the mean of the draws is off, on average", off_average, _AVERAGED**-0.5)
     story.numbers |= {
+        "mean_of_draws_off_by": off_average,
+        "draws": _AVERAGED,
         "values": values,
         "mean": mean,
         "stopped": {f"{p:g}": rate for p, rate in rates.items()},
@@ -50,15 +64,16 @@ def dropout(photo: Photo, seed: int) -> Story:
     }
     story.band(
         "On the photo",
-        ["Half of the values at random become 0, the others twice as large: on average it is the photo."],
-        Shot(photo.rgb, "the photo", ["evaluation: nothing changes"], 4),
-        Shot(
-            (pixels[0].clamp(0, 1) * 255).byte().permute(1, 2, 0).contiguous().numpy(),
-            "dropout ½",
-            ["cut to [0, 1]"],
-            4,
-        ),
+        [
+            "Half of the values at random become 0, the others twice as large: on average it is the photo, as it is in "
+            "evaluation.",
+            "Drawn half as bright, so that what is twice as large can be seen.",
+        ],
+        Shot(_half(x), "evaluation: the photo", ["nothing changes"], 4),
+        Shot(_half(pixels), "training: dropout ½", ["one draw"], 4),
+        Shot(_half(average), f"the mean of {_AVERAGED} draws", [f"off by {off_average:.3f} on average"], 4),
     )
+    story.on_slide(28)
     story.band(
         "In small numbers",
         [f"Ones behind dropout ½ are 0 or 2; the mean of 512 × 512 is {mean:.4f}."],
@@ -70,24 +85,21 @@ def dropout(photo: Photo, seed: int) -> Story:
         ),
     )
     story.numbers["counted"] = 100_000
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        colours = [F.dropout2d(x, 0.5)[0] for _ in range(3)]
     story.when_this_fails(
         [
             "Stopping alone would halve the mean, and evaluation would see twice what training saw: hence the scale "
             "1/(1 − p).",
             f"Neighbouring pixels of a map tell the same: dropping single ones hides little. Dropout2d drops whole "
-            f"channels, here {dropped} of 64.",
+            f"channels, here {dropped} of 64; of a photo's three it is a colour.",
         ],
         *(
-            Shot(
-                (each.clamp(0, 1) * 255).byte().permute(1, 2, 0).contiguous().numpy(),
-                "Dropout2d ½",
-                [f"draw {at + 1}"],
-                4,
-            )
-            for at, each in enumerate(colours)
+            Shot(_half(x * kept.view(1, 3, 1, 1) * 2), f"Dropout2d ½: {name} dropped", [], 4)
+            for name, kept in _COLOURS.items()
         ),
     )
     return story
+
+
+def _half(x: torch.Tensor) -> Picture:
+    """(1, 3, H, W) in [0, 2] as a picture in which 2 is white."""
+    return np.ascontiguousarray((x[0].clamp(0, 2) * 127.5).round().byte().permute(1, 2, 0).numpy())

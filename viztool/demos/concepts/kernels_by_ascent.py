@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -15,6 +16,7 @@ from viztool.render.panels import Grid, Shot, grey_picture, signed_picture
 from viztool.render.plot import BLUE, ORANGE, Curve, Plot
 
 _SOBEL = torch.tensor([[-1.0, 0, 1], [-2, 0, 2], [-1, 0, 1]], dtype=torch.float64)
+_SMOOTH = torch.tensor([[1.0, 2, 1], [2, 4, 2], [1, 2, 1]], dtype=torch.float64)
 _SIDE = 64
 _STEPS = 600
 
@@ -24,7 +26,13 @@ def _wrapped(x: Tensor) -> Tensor:
     return F.conv2d(F.pad(x[None, None], (1, 1, 1, 1), mode="circular"), _SOBEL[None, None])[0, 0]
 
 
-@demo("kernels-by-ascent", "Can gradient ascent show a kernel?", claims=[31])
+def _near_zero(power: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """The middle of a spectrum, as far as a little beyond ¼ cycle a pixel: in all of it a peak would be a dot."""
+    middle, reach = power.shape[0] // 2, power.shape[0] // 4 + 2
+    return power[middle - reach : middle + reach + 1, middle - reach : middle + reach + 1]
+
+
+@demo("kernels-by-ascent", "Can gradient ascent show a kernel?", claims=[31], sees=False)
 def kernels_by_ascent(photo: Photo, seed: int) -> Story:
     """Ascent on one position, on the mean, and on the energy of Sobel's response."""
     story = Story(notes=["Maps are white where they are zero, red where positive, blue where negative."])
@@ -54,6 +62,7 @@ def kernels_by_ascent(photo: Photo, seed: int) -> Story:
             height=130,
         ),
     )
+    story.on_slide(31)
     y = torch.randn(_SIDE, _SIDE, generator=generator).double()
     y = y / y.norm()
     gains = []
@@ -73,12 +82,16 @@ def kernels_by_ascent(photo: Photo, seed: int) -> Story:
         "The energy of all positions",
         [
             f"For Σy² of Sobel the best image is no kernel but a wave: gain {gains[-1]:.2f}, {percent(share, 1)} of "
-            f"its "
-            f"energy at ¼ cycle a pixel from left to right."
+            "its energy at ¼ cycle a pixel from left to right."
         ],
         Grid(_SOBEL.numpy(), "Sobel", cell=40),
         Shot(signed_picture(y.numpy()[:32, :32]), "the optimum, a part", [], 5),
-        Shot(grey_picture(-power, -float(power.max()), 0), "its spectrum", ["0 is in the middle"], 5),
+        Shot(
+            grey_picture(-_near_zero(power), -float(power.max()), 0),
+            "its spectrum",
+            ["frequency 0 is in the middle; two peaks"],
+            5,
+        ),
         Plot(
             [Curve(np.arange(1.0, _STEPS + 1), np.array(gains), "gain", ORANGE)],
             "",
@@ -93,6 +106,12 @@ def kernels_by_ascent(photo: Photo, seed: int) -> Story:
     inside = float(gradient[2:-2, 2:-2].abs().max())
     rim = float(gradient.abs().max())
     story.below("gradient of the mean response inside", inside, 1e-15)
+    # A kernel that does not sum to zero: every pixel inside gets its sum over the number of positions.
+    (lit,) = torch.autograd.grad(F.conv2d(z[None, None], _SMOOTH[None, None]).mean(), z)
+    positions = (z.shape[0] - 2) * (z.shape[1] - 2)
+    expected = float(_SMOOTH.sum()) / positions
+    off = float((lit[2:-2, 2:-2] - expected).abs().max())
+    story.below("gradient of a smoothing's mean inside, less its sum over N", off, 1e-12)
     story.above("gradient of the mean response at the rim", rim, 1e-4)
     free = []
     w = noise / noise.norm()
@@ -104,15 +123,15 @@ def kernels_by_ascent(photo: Photo, seed: int) -> Story:
     story.numbers |= {
         "one_position": {"cosine": cosines[-1], "cosines": cosines},
         "energy": {"gain": gains[-1], "share_at_a_quarter": share, "steps": _STEPS},
-        "mean_response": {"inside": inside, "rim": rim},
+        "mean_response": {"inside": inside, "rim": rim, "of_a_smoothing": expected, "positions": positions},
         "without_a_norm": {"responses": free, "growth": growth},
     }
     story.when_this_fails(
         [
             f"Without a norm it never converges: each step adds {number(growth, '.3g')}.",
-            f"The mean response of Sobel over an image has no gradient inside, {number(inside)}: what one position "
-            f"gains "
-            f"the next loses. Only the rim is pushed.",
+            f"The mean response has the same gradient at every pixel inside, the kernel's sum over the {positions} "
+            f"positions: of Sobel {number(inside)}, as it sums to 0, of a smoothing, with 16, "
+            f"it is {number(expected, '.2g')}. Ascent makes it brighter, and shows no kernel.",
         ],
         Plot(
             [Curve(np.arange(1.0, 41.0), np.array(free), "response without a norm", ORANGE)],
@@ -123,8 +142,14 @@ def kernels_by_ascent(photo: Photo, seed: int) -> Story:
         ),
         Shot(
             signed_picture(gradient.numpy()),
-            "gradient of the mean response",
-            [f"largest {number(rim, '.2g')}, inside {number(inside)}"],
+            "gradient of Sobel's mean",
+            [f"at the rim up to {number(rim, '.2g')}, inside {number(inside)}"],
+            5,
+        ),
+        Shot(
+            signed_picture(lit.detach().numpy()),
+            "gradient of a smoothing's mean",
+            [f"inside {number(expected, '.2g')} everywhere"],
             5,
         ),
     )

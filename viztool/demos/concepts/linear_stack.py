@@ -11,17 +11,20 @@ from viztool.demos.story import Story
 from viztool.render.numbers import number, percent
 from viztool.render.panels import Equation, Grid, Shot, signed_picture
 
+_SOBEL = ((-1.0, 0, 1), (-2, 0, 2), (-1, 0, 1))
+_SMOOTH = ((1.0, 2, 1), (2, 4, 2), (1, 2, 1))
 
-@demo("linear-stack", "Are two linear layers more than one?", claims=[26])
+
+@demo("linear-stack", "Are two linear layers more than one?", claims=[26], photo="camera")
 def linear_stack(photo: Photo, seed: int) -> Story:
-    """Two convolutions as one kernel, on the photo, with zero padding and with a ReLU between them."""
-    story = Story()
+    """Sobel and then a smoothing as one kernel, on the photo, with zero padding and with a ReLU between them."""
+    story = Story(notes=["Maps are white where they are zero, red where positive, blue where negative; on one scale."])
     generator = torch.Generator().manual_seed(seed)
-    first = torch.randint(-2, 3, (1, 1, 3, 3), generator=generator).double()
-    second = torch.randint(-2, 3, (1, 1, 3, 3), generator=generator).double()
+    first, second = (torch.tensor(kernel).double()[None, None] for kernel in (_SOBEL, _SMOOTH))
     one = F.conv2d(F.pad(first, (2, 2, 2, 2)), second.flip(2, 3))
     x = torch.from_numpy(photo.unit)[None, None]
-    both, single = F.conv2d(F.conv2d(x, first), second), F.conv2d(x, one)
+    edges = F.conv2d(x, first)
+    both, single = F.conv2d(edges, second), F.conv2d(x, one)
     difference = float((both - single).abs().max())
     story.below("difference of two convolutions to one, without padding", difference, 1e-12)
     a, b = torch.randn(8, 5, generator=generator).double(), torch.randn(5, 6, generator=generator).double()
@@ -36,8 +39,10 @@ def linear_stack(photo: Photo, seed: int) -> Story:
     story.below("difference with zero padding, inside", inside, 1e-12)
     if photo.is_reference:
         story.above("difference with zero padding, at the border", border, 0.01)
-    bent = F.conv2d(F.conv2d(x, first).relu(), second)
+    bent = F.conv2d(edges.relu(), second)
     lost = float((bent - single).pow(2).mean().sqrt() / single.std().clamp_min(1e-12))
+    if photo.is_reference:
+        story.above("what a ReLU between them changes, over the deviation", lost, 0.5)
     limit = float(single.abs().flatten()[:: max(1, single.numel() // 100_000)].quantile(0.99)) or 1.0
     story.numbers |= {
         "kernels": {"first": first[0, 0].tolist(), "second": second[0, 0].tolist(), "one": one[0, 0].tolist()},
@@ -48,37 +53,39 @@ def linear_stack(photo: Photo, seed: int) -> Story:
         "darkest_at": limit,
     }
     story.band(
+        "On the photo",
+        [
+            f"Sobel and then a smoothing, or one 5 × 5 at once: the largest difference is {number(difference, '.1g')}, "
+            f"rounding. Of two matrices and their product it is {number(matrices, '.1g')}."
+        ],
+        Shot(signed_picture(edges[0, 0].numpy(), limit / 16), "first layer: Sobel", ["16 times as dark"], 4),
+        Shot(signed_picture(both[0, 0].numpy(), limit), "second layer: smoothed", [], 4),
+        Shot(signed_picture(single[0, 0].numpy(), limit), "one layer of 5 × 5", [], 4),
+        Shot(signed_picture((both - single)[0, 0].numpy(), limit), "their difference", ["nothing"], 4),
+    )
+    story.on_slide(26)
+    story.band(
         "In small numbers",
-        ["Slide one kernel over the other: two 3 × 3 are one 5 × 5."],
+        ["Slide one kernel over the other: two 3 × 3 are one 5 × 5, here OpenCV's larger Sobel."],
         Equation(
             [
-                Grid(first[0, 0].numpy(), "first", cell=36),
+                Grid(first[0, 0].numpy(), "Sobel", cell=36),
                 "*",
-                Grid(second[0, 0].numpy(), "second", cell=36),
+                Grid(second[0, 0].numpy(), "smoothing", cell=36),
                 "=",
                 Grid(one[0, 0].numpy(), "one kernel", cell=36),
             ]
         ),
     )
-    story.band(
-        "On the photo",
-        [
-            f"One after the other, or at once: the difference is {number(difference, '.1e')}. Of two matrices and "
-            f"their product {number(matrices, '.1e')}."
-        ],
-        Shot(signed_picture(both[0, 0].numpy(), limit), "two layers", [f"darkest from {number(limit, '.3g')}"], 4),
-        Shot(signed_picture(single[0, 0].numpy(), limit), "one layer", [], 4),
-    )
-    corner = gap[:12, :12]
     story.when_this_fails(
         [
-            f"Zero padding between the layers makes the outermost pixels differ, here by up to "
-            f"{number(border, '.3g')}; inside "
-            f"it is {number(inside, '.1e')}.",
-            f"A ReLU between them, and it is no linear layer: {percent(lost)} of the deviation differs. That is what "
-            f"activations are for.",
+            f"With a ReLU between them it is no linear layer: the negative edges are gone, and the map differs by "
+            f"{percent(lost)} of its deviation. That is what activations are for.",
+            f"Zero padding between the layers makes the outermost pixels differ, by up to {number(border, '.3g')} of a "
+            f"scale to {number(limit, '.3g')}; inside it is rounding.",
         ],
-        Grid((corner > 1e-9).double().numpy(), "differs: the corner at the top left", form="", cell=18),
         Shot(signed_picture(bent[0, 0].numpy(), limit), "with a ReLU between", [], 4),
+        Shot(signed_picture((single - bent)[0, 0].numpy(), limit), "one layer, less that", ["what the ReLU took"], 4),
+        Grid((gap[:12, :12] > 1e-9).double().numpy(), "padding: what differs, a corner", form="", cell=20),
     )
     return story

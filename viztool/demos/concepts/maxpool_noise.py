@@ -18,8 +18,10 @@ from viztool.render.text import Color
 
 _KINDS = {"gaussian": "Gaussian σ 0.1", "salt": "salt 5 %", "pepper": "pepper 5 %", "both": "both 2.5 % + 2.5 %"}
 _OPERATIONS = ("max 2", "mean 2", "min 2", "median 3 ↓ 2")
+_NINE = "mean 3 ↓ 2"
+_SHOWN = ("gaussian", "salt", "pepper")
 _RATE = 0.05
-_CROP = 120
+_CROP = 64
 
 _REFERENCE = {
     "gaussian": (19.99, 19.08, 26.02, 19.05, 27.16),
@@ -27,7 +29,7 @@ _REFERENCE = {
     "pepper": (20.85, 40.09, 26.28, 15.76, 36.03),
     "both": (17.39, 12.92, 23.23, 18.51, 38.24),
 }
-"""PSNR in dB of the reference photo, of the input and of each operation, of one generator's noise."""
+"""PSNR in dB of the reference photo, of the input and of the first four operations, of one generator's noise."""
 _REMOVED = 30.0  # dB: where nearly all noise is gone, the few pixels that are left decide, and seeds differ by 1.5 dB
 
 
@@ -36,6 +38,9 @@ def reduce(image: Array, operation: str) -> Array:
     if operation == "median 3 ↓ 2":
         smooth = cv2.medianBlur(image.astype(np.float32), 3).astype(np.float64)
         return smooth[: image.shape[0] // 2 * 2 : 2, : image.shape[1] // 2 * 2 : 2]
+    if operation == _NINE:
+        mean: Array = np.asarray(cv2.blur(image, (3, 3)), np.float64)
+        return mean[: image.shape[0] // 2 * 2 : 2, : image.shape[1] // 2 * 2 : 2]
     parts = blocks(image)
     if operation == "mean 2":
         return np.asarray(parts.mean(-1))
@@ -52,8 +57,7 @@ def maxpool_noise(photo: Photo, seed: int) -> Story:
     story.numbers["noise"] = {"sigma": 0.1, "rate": _RATE, "rate_of_each_of_both": _RATE / 2}
     found = _decibels(story, photo, clean, noisy)
     _on_the_photo(story, clean, noisy, found)
-    _small_numbers(story, clean)
-    _rates(story, rng)
+    _small_numbers(story, clean, _rates(story, rng))
     _after_sobel(story, photo, clean, noisy)
     _what_holds(story, clean)
     return story
@@ -72,6 +76,9 @@ def _decibels(story: Story, photo: Photo, clean: Array, noisy: dict[str, Array])
     gain = table["gaussian"]["mean 2"] - table["gaussian"]["input"]
     story.near("dB that the mean gains on Gaussian noise", gain, 10 * np.log10(4), 0.05 + 60 / clean.size**0.5)
     story.numbers["psnr"] = table
+    story.numbers["psnr_of_the_mean_of_9"] = {
+        kind: psnr(reduce(image, _NINE), reduce(clean, _NINE)) for kind, image in noisy.items()
+    }
     story.numbers["mean_gain_db"] = gain
     return table
 
@@ -80,14 +87,17 @@ def _on_the_photo(story: Story, clean: Array, noisy: dict[str, Array], found: di
     side = min(_CROP, *clean.shape) // 2 * 2
     top, left = (clean.shape[0] // 3 // 2 * 2, (clean.shape[1] - side) // 4 * 2)
     top = min(top, clean.shape[0] - side) // 2 * 2
+    nine: dict[str, float] = story.numbers["psnr_of_the_mean_of_9"]
+    found = {kind: {**row, _NINE: nine[kind]} for kind, row in found.items()}
     panels: list[Panel] = []
-    for kind, image in noisy.items():
-        crop = image[top : top + side, left : left + side]
-        panels.append(Shot(grey_picture(crop, 0, 1), _KINDS[kind], [_db(found[kind]["input"])]))
-        for name in ("max 2", "mean 2", "min 2", "median 3 ↓ 2"):
-            small = reduce(crop, name)
-            panels.append(Shot(grey_picture(small, 0, 1), name, [_db(found[kind][name])]))
-    rows = [["PSNR in dB", "input", *_OPERATIONS]]
+    for kind in _SHOWN:
+        crop = noisy[kind][top : top + side, left : left + side]
+        panels.append(Shot(grey_picture(crop, 0, 1), _KINDS[kind], [_db(found[kind]["input"])], 7))
+        panels += [
+            Shot(grey_picture(reduce(crop, name), 0, 1), name, [_db(found[kind][name])], 7)
+            for name in (*_OPERATIONS, _NINE)
+        ]
+    rows = [["PSNR in dB", "input", *_OPERATIONS, _NINE]]
     colors: list[tuple[int, int, Color]] = []
     for at, (kind, row) in enumerate(found.items(), 1):
         rows.append([_KINDS[kind], *(f"{value:.2f}" for value in row.values())])
@@ -96,22 +106,27 @@ def _on_the_photo(story: Story, clean: Array, noisy: dict[str, Array], found: di
     story.band(
         "On the photo",
         [
-            f"A part of {side} × {side} pixels with noise, then each 2 × 2 block as its max, mean or min; or a 3 × 3 "
-            "median and every second pixel.",
-            "Max spreads what is bright and drops what is dark; min the reverse. The median does what max is praised "
-            "for.",
+            f"A part of {side} × {side} pixels with noise, then each 2 × 2 block as its max, mean or min; or the "
+            "median or the mean of 3 × 3, at every second pixel.",
+            "Max spreads what is bright and drops what is dark; min the reverse. The median removes both.",
         ],
         *panels,
     )
+    story.on_slide(18)
+    gaussian = found["gaussian"]
     story.band(
         "In decibels",
-        [f"The mean gains {story.numbers['mean_gain_db']:.2f} dB on Gaussian noise: a quarter of its variance."],
-        Table(rows, "", ["green: the best of its row, red: the worst"], tuple(colors), width=720),
+        [
+            f"The mean of 4 gains {story.numbers['mean_gain_db']:.2f} dB on Gaussian noise: a quarter of its variance.",
+            f"The median's {gaussian['median 3 ↓ 2']:.2f} dB there are no win over it: it has 9 pixels to the mean's "
+            f"4, and the mean of the same 9 has {gaussian[_NINE]:.2f} dB. Its win is on salt and pepper.",
+        ],
+        Table(rows, "", ["green: the best of its row, red: the worst"], tuple(colors), width=860),
     )
 
 
-def _small_numbers(story: Story, clean: Array) -> None:
-    """One block of the photo, as it is, with a salt pixel and with a pepper pixel."""
+def _small_numbers(story: Story, clean: Array, rates: Panel) -> None:
+    """One block of the photo, with a salt pixel and with a pepper pixel; and how many are hit."""
     grey = np.rint(clean * 255)
     parts = blocks(grey)
     spread = parts.max(-1) - parts.min(-1)
@@ -125,11 +140,12 @@ def _small_numbers(story: Story, clean: Array) -> None:
         if value is not None:
             patch[0, 1] = value
         worked[name] = {"block": patch, "max": float(patch.max()), "mean": float(patch.mean())}
-        marked = () if value is None else ((0, 1),)
+        if value is None:
+            continue
         panels.append(
             Equation(
                 [
-                    Grid(patch, limit=1e9, cell=40, marked=marked),
+                    Grid(patch, limit=1e9, cell=40, marked=((0, 1),)),
                     f"→ max {worked[name]['max']:.0f}, mean {number(worked[name]['mean'], '.4g')}",
                 ],
                 name,
@@ -142,13 +158,17 @@ def _small_numbers(story: Story, clean: Array) -> None:
         "In small numbers",
         [
             f"The block at row {2 * row}, column {2 * column} of the photo. One salt pixel takes the whole block; one "
-            "pepper pixel is gone."
+            f"pepper pixel is gone: as it is, its max is {worked['as it is']['max']:.0f}.",
+            f"A block of four has salt if any of the four has: p → 1 − (1 − p)⁴, so {number(_RATE)} → "
+            f"{1 - (1 - _RATE) ** 4:.4f}. It has pepper left only if all four have: p → p⁴, so {number(_RATE)} → "
+            f"{number(_RATE**4, '.2g')}.",
         ],
         *panels,
+        rates,
     )
 
 
-def _rates(story: Story, rng: np.random.Generator) -> None:
+def _rates(story: Story, rng: np.random.Generator) -> Panel:
     """How many pixels are hit, before and after: salt p → 1 − (1 − p)⁴, pepper p → p⁴."""
     rates = np.array([0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5])
     count = 200_000
@@ -173,28 +193,21 @@ def _rates(story: Story, rng: np.random.Generator) -> None:
         "salt_after_at_.05": exact,
         "pepper_after_at_.05": _RATE**4,
     }
-    story.band(
-        "How much of it",
-        [
-            f"A block of four has salt if any of the four has: p → 1 − (1 − p)⁴, so {number(_RATE)} → {exact:.4f}. "
-            f"It has "
-            f"pepper left only if all four have: p → p⁴, so {number(_RATE)} → {number(_RATE**4, '.2g')}."
-        ],
-        Plot(
-            [
-                Curve(fine, 1 - (1 - fine) ** 4, "salt: 1 − (1 − p)⁴", ORANGE),
-                Curve(fine, fine**4, "pepper: p⁴", BLUE),
-                Curve(rates, np.array(salt), "", ORANGE, dots=True, line=False),
-                Curve(rates, np.array(pepper), "", BLUE, dots=True, line=False),
-            ],
-            "Pixels hit, after max pooling",
-            "rate p before",
-            [f"dots: counted over {count:,} blocks"],
-            across=2,
-            y_range=(0, 1),
-        ),
-    )
     story.numbers["blocks_counted"] = count
+    return Plot(
+        [
+            Curve(fine, 1 - (1 - fine) ** 4, "salt: 1 − (1 − p)⁴", ORANGE),
+            Curve(fine, fine**4, "pepper: p⁴", BLUE),
+            Curve(rates, np.array(salt), "", ORANGE, dots=True, line=False),
+            Curve(rates, np.array(pepper), "", BLUE, dots=True, line=False),
+        ],
+        "Pixels hit, after max pooling",
+        "rate p before",
+        [f"dots: counted over {count:,} blocks"],
+        across=3,
+        height=150,
+        y_range=(0, 1),
+    )
 
 
 def _magnitude(image: Array) -> Array:
@@ -247,8 +260,8 @@ def _after_sobel(story: Story, photo: Photo, clean: Array, noisy: dict[str, Arra
             f"would raise it. It falls in {falls} of 4 cases."
         ],
         Bars(bars, "Mean magnitude on edges over that on flat parts", across=2),
-        Shot(signed_picture(crop, limit), "|∇| of the photo with salt", [f"darkest from {number(limit, '.3g')}"], 5),
-        Shot(signed_picture(blocks(crop).max(-1), limit), "after max pooling", ["the rings grow"], 5),
+        Shot(signed_picture(crop, limit), "|∇| of the photo with salt", [f"darkest from {number(limit, '.3g')}"], 6),
+        Shot(signed_picture(blocks(crop).max(-1), limit), "after max pooling", ["the rings grow"], 6),
     )
 
 
@@ -282,7 +295,7 @@ def _what_holds(story: Story, clean: Array) -> None:
             "On a signed map plain max drops the negative edges: of a bar's two sides one is left. Pool |Gx|.",
         ],
         *(
-            Shot(signed_picture(picture, 4.0), name, [f"{sides[name]} of 2 sides"], 5)
+            Shot(signed_picture(picture, 4.0), name, [f"{sides[name]} of 2 sides"], 8)
             for name, picture in (("Gx", signed), ("max of Gx", plain_max), ("max of |Gx|", size_max))
         ),
         Bars(

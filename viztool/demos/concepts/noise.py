@@ -11,7 +11,7 @@ from viztool.demos.concepts.sobel import sobel_kernel
 from viztool.demos.photo import Photo, reference_photo
 from viztool.demos.registry import demo
 from viztool.demos.story import Story
-from viztool.render.numbers import number, percent
+from viztool.render.numbers import number, percent, points
 from viztool.render.panels import Shot, Table, grey_picture
 from viztool.render.plot import BLUE, ORANGE, Curve, Plot
 
@@ -129,16 +129,16 @@ def noise(photo: Photo, seed: int) -> Story:
     story.band(
         "Tested with noise",
         [
-            f"From no noise to {number(levels[-1])} the one trained without loses {percent(lost['without noise'])}, "
-            f"the one "
-            f"trained with noise {percent(lost['with noise'])}. Mean of {_SEEDS} seeds; the bands are their deviation."
+            f"From no noise to {number(levels[-1])} the one trained without loses {points(lost['without noise'])}, "
+            f"the one trained with noise {points(lost['with noise'])}. Mean of {_SEEDS} seeds; the bands are their "
+            "deviation."
         ],
         Plot(
             [
                 Curve(levels, 100 * means[name], f"trained {name}", color, 100 * spreads[name], dots=True)
                 for name, color in (("without noise", ORANGE), ("with noise", BLUE))
             ],
-            "Right answers in %",
+            "Right answers in %: higher is better",
             "noise in the test",
             across=2,
             y_range=(0, 100),

@@ -25,7 +25,7 @@ def usage(side: int, kernel: int, padding: int, layers: int = 1) -> Tensor:
     return counts[0, 0]
 
 
-@demo("padding", "Are pixels at the border used less?", claims=[29])
+@demo("padding", "Are pixels at the border used less?", claims=[29], photo="camera")
 def padding(photo: Photo, seed: int) -> Story:
     """Usage of each pixel with and without padding, and what zeros do to a photo's border."""
     story = Story()
@@ -67,9 +67,8 @@ def padding(photo: Photo, seed: int) -> Story:
     story.numbers["photo"] = {"darker_at_the_border": dark, "inside": inner}
     story.when_this_fails(
         [
-            "Padding counts the border more, with pixels that are not there: a mean of 9 × 9 with zeros is darker "
-            "at the rim, "
-            f"by {dark:.3f} of white on the outermost pixels. Mirrored it is not.",
+            "Padding counts the border more, with pixels that are not there: a mean of 9 × 9 with zeros is darker at "
+            f"the rim, by {dark:.3f} of white on the outermost pixels. Mirrored it is not.",
             "A network learns where the border is from such zeros.",
         ],
         Shot(grey_picture(photo.unit, 0, 1), "the photo", [], 4),

@@ -16,7 +16,7 @@ _SIDE = 28
 _MIX = torch.tensor([[0.2, 0.7, 0.1], [-0.3, 0.9, 0.4], [0.9, -0.2, 0.3]])
 
 
-@demo("pointwise", "What does a 1 × 1 convolution do?", claims=[3])
+@demo("pointwise", "What does a 1 × 1 convolution do?", claims=[3], photo="coffee")
 def pointwise(photo: Photo, seed: int) -> Story:
     """Mixes the photo's colours, compares with a linear layer, shuffles the pixels, and counts multiply-adds."""
     story = Story()

@@ -31,7 +31,7 @@ def page_of_ink(rng: np.random.Generator) -> Array:
     return ink
 
 
-@demo("pooling", "What does pooling keep?", claims=[15, 16, 17, 22])
+@demo("pooling", "What does pooling keep?", claims=[15, 16, 17, 22], photo="rocket")
 def pooling(photo: Photo, seed: int) -> Story:
     """Counts parameters, pools ink of both polarities and noise, and spares a dense layer."""
     story = Story()
@@ -122,8 +122,8 @@ def _ink(story: Story, rng: np.random.Generator) -> None:
         "Background or texture",
         [
             f"Strokes that cover {percent(share, 1)} of a page, 4 × 4 max: white ink becomes "
-            f"{percent(after['white ink'], 1)}, "
-            f"black ink {percent(after['black ink'], 1)}. Max keeps what is bright, be it ink or paper.",
+            f"{percent(after['white ink'], 1)}, black ink {percent(after['black ink'], 1)}. Max keeps what is bright, "
+            "be it ink or paper.",
             f"The mean keeps the average exactly, {percent(after['mean'], 1)}, and greys the strokes.",
         ],
         Shot(grey_picture(bright, 0, 1), "white ink", [f"{percent(share, 1)} ink"], 6),

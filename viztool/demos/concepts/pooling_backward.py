@@ -23,7 +23,7 @@ def received(x: Tensor, pool: Callable[[Tensor], Tensor]) -> Tensor:
     return gradient[0, 0]
 
 
-@demo("pooling-backward", "Where does pooling send the gradient?", claims=[21])
+@demo("pooling-backward", "Where does pooling send the gradient?", claims=[21], photo="cat")
 def pooling_backward(photo: Photo, seed: int) -> Story:
     """Gradients of max and mean pooling with and without overlap, ties and padding."""
     story = Story(notes=["Every output gets a gradient of 1."])

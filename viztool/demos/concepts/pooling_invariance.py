@@ -8,13 +8,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from viztool.demos.colors import BLUR, INPUT, MAX
 from viztool.demos.kernel import correlate
 from viztool.demos.photo import Photo
 from viztool.demos.registry import demo
 from viztool.demos.story import Story
 from viztool.render.numbers import number, percent
 from viztool.render.panels import BAD, Grid, Shot, Table, signed_picture
-from viztool.render.plot import BLUE, CHANCE, GREEN, ORANGE, Curve, Plot
+from viztool.render.plot import Curve, Plot
 
 _SOBEL = np.array([[-1, 0, 1], [-2, 0, 2], [-1, 0, 1]], np.float64)
 
@@ -81,6 +82,7 @@ def pooling_invariance(photo: Photo, seed: int) -> Story:
         Shot(signed_picture(one[0, 0].numpy()[small], limit), "moved by one, max pool 2", [], 4),
         Shot(signed_picture(difference[small], limit), "their difference", [], 4),
     )
+    story.on_slide(19)
     signal = torch.tensor([0.0, 0, 1, 1, 0, 0, 1, 1])
     rolled = signal.roll(1)
     rows = [F.max_pool1d(each[None, None], 2)[0, 0].tolist() for each in (signal, rolled)]
@@ -93,7 +95,7 @@ def pooling_invariance(photo: Photo, seed: int) -> Story:
         Grid(np.array(rows), "their max pool 2", cell=32),
     )
     x = np.array(shifts, np.float64)
-    colors = {"input": CHANCE, "max pool 2": ORANGE, "blur pool": BLUE}
+    colors = {"input": INPUT, "max pool 2": MAX, "blur pool": BLUR}
     story.band(
         "Shift by shift",
         [
@@ -150,7 +152,7 @@ def _rotation(story: Story, photo: Photo) -> None:
         Plot(
             [
                 Curve(np.array(angles), 100 * np.array(values), name, color, dots=True)
-                for (name, values), color in zip(curves.items(), (CHANCE, GREEN), strict=True)
+                for (name, values), color in zip(curves.items(), (INPUT, MAX), strict=True)
             ],
             "Change of the photo in %",
             "rotation in degrees",

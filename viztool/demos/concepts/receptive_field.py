@@ -59,7 +59,7 @@ def _full(first: Array, second: Array) -> Array:
     return result
 
 
-@demo("receptive-field", "Are two 3 × 3 one 5 × 5?", claims=[5])
+@demo("receptive-field", "Are two 3 × 3 one 5 × 5?", claims=[5], photo="cat")
 def receptive_field(photo: Photo, seed: int) -> Story:
     """Fields, weights, and how much of a random 5 × 5 no pair of 3 × 3 can do."""
     story = Story()
@@ -193,8 +193,7 @@ def _fit(story: Story, rng: np.random.Generator) -> None:
     story.when_this_fails(
         [
             f"A random 5 × 5 has 25 free weights, a pair 17. The nearest pair leaves {percent(middle, 1)} of its "
-            f"energy "
-            f"(median of {_DRAWS}; {percent(low, 1)} to {percent(high, 1)} for four in five).",
+            f"energy (median of {_DRAWS}; {percent(low, 1)} to {percent(high, 1)} for four in five).",
             "With a ReLU between them they are no convolution at all.",
         ],
         Equation(

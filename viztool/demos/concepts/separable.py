@@ -26,7 +26,7 @@ def halves(kernel: Array) -> tuple[Array, Array, Array]:
     return u[:, :1] * s[0] ** 0.5, v[:1] * s[0] ** 0.5, s
 
 
-@demo("separable", "Can a 1 × 3 and a 3 × 1 replace a 3 × 3?", claims=[6])
+@demo("separable", "Can a 1 × 3 and a 3 × 1 replace a 3 × 3?", claims=[6], photo="camera")
 def separable(photo: Photo, seed: int) -> Story:
     """Singular values, the photo through both halves, and what random kernels lose."""
     story = Story()
@@ -73,13 +73,14 @@ def separable(photo: Photo, seed: int) -> Story:
         both = correlate(correlate(photo.grey, row), column)
         limit = strong(whole)
         left = float(((whole - both) ** 2).sum() / max(float((whole**2).sum()), 1e-300)) if whole.any() else 0.0
-        photo_numbers[name] = {"darkest_at": limit, "left": left}
+        total = float((column @ row).sum())
+        photo_numbers[name] = {"darkest_at": limit, "left": left, "sum_of_the_nearest": total}
         panels += [
             Shot(signed_picture(whole, limit), f"{name}, 3 × 3", [f"darkest from {number(limit, '.3g')}"], 4),
             Shot(
                 signed_picture(both, limit),
                 f"{name}, 1 × 3 then 3 × 1",
-                [f"{percent(left, 1)} of the energy differs"],
+                [_differs(left)],
                 4,
             ),
         ]
@@ -89,7 +90,19 @@ def separable(photo: Photo, seed: int) -> Story:
             "energy of Laplace that its nearest halves lose on the photo", photo_numbers["Laplace"]["left"], 0.01
         )
     story.numbers["photo"] = photo_numbers
-    story.band("On the photo", ["Sobel's halves give the same map; those nearest to Laplace's kernel do not."], *panels)
+    beyond = _beyond("Laplace")
+    story.band(
+        "On the photo",
+        [
+            "Sobel's halves give the same map; those nearest to Laplace's kernel do not.",
+            f"They miss {percent(beyond, 1)} of the kernel, but no longer sum to 0: their sum is "
+            f"{number(photo_numbers['Laplace']['sum_of_the_nearest'], '.2g')}. So every flat area answers, the "
+            f"brighter the more, and the map differs by {number(photo_numbers['Laplace']['left'], '.2g')} times its "
+            "own energy.",
+        ],
+        *panels,
+    )
+    story.on_slide(6)
     lost = []
     for _ in range(_DRAWS):
         values = np.linalg.svd(rng.normal(size=(3, 3)))[1]
@@ -109,12 +122,19 @@ def separable(photo: Photo, seed: int) -> Story:
                 Bar("Laplace", _beyond("Laplace"), percent(_beyond("Laplace"), 1)),
                 Bar("random, median", middle, percent(middle, 1)),
             ],
-            "Energy beyond rank 1",
+            "Energy of the kernel beyond rank 1",
             top=0.5,
         ),
     )
     story.numbers["laplace_beyond_rank_1"] = _beyond("Laplace")
     return story
+
+
+def _differs(share: float) -> str:
+    """What of a map's energy lies in its difference to another."""
+    if share > 1:
+        return f"differs by {number(share, '.2g')} times its energy"
+    return "the same" if share < 1e-20 else f"{percent(share, 1)} of the energy differs"
 
 
 def _beyond(name: str) -> float:

@@ -28,7 +28,7 @@ _CV_BORDERS = {
 }
 _KSIZES = (-1, 1, 3, 5, 7)
 _RAMP_GAIN = {-1: 32, 1: 2, 3: 8, 5: 128, 7: 2048}
-_PATCH = 3
+_AROUND = 41  # pixels a side of an area that is flat; in one that is smaller, nothing is to be seen
 
 
 def sobel_kernel(ksize: int) -> Array:
@@ -100,6 +100,7 @@ def _operation(story: Story, photo: Photo, gx: Array, gy: Array, own: bool) -> N
         ),
         Shot(_direction(gx, gy, magnitude), "direction", ["arctan2(Gy, Gx) as hue,", "as bright as the magnitude"]),
     )
+    story.on_slide(30)
 
 
 def _three(grey: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
@@ -119,11 +120,10 @@ def _small_numbers(story: Story, grey: npt.NDArray[np.uint8], kernel: Array, gx:
     high, wide = (side // 2 for side in kernel.shape)
     inside = abs(gx[high : gx.shape[0] - high, wide : gx.shape[1] - wide])
     strongest = np.unravel_index(int(inside.argmax()), inside.shape)
-    # The last of the flattest: the first is often in a corner, where nothing is to be seen.
-    flattest = np.unravel_index(inside.size - 1 - int(inside[::-1, ::-1].argmin()), inside.shape)
+    flattest = _flat_area(inside)
     worked: dict[str, Any] = {}
     panels = []
-    for name, (row, column) in (("at the strongest edge", strongest), ("at a flat place", flattest)):
+    for name, (row, column) in (("at the strongest edge", strongest), ("in a flat area", flattest)):
         patch = grey[row : row + kernel.shape[0], column : column + kernel.shape[1]].astype(np.float64)
         products = patch * kernel
         total = float(products.sum())
@@ -136,11 +136,11 @@ def _small_numbers(story: Story, grey: npt.NDArray[np.uint8], kernel: Array, gx:
             "sum": total,
         }
         if max(kernel.shape) <= 5:
-            cell = 36 if max(kernel.shape) <= 3 else 30
+            cell = 34 if max(kernel.shape) <= 3 else 30
             panels.append(
                 Equation(
                     [
-                        Grid(patch, "patch", limit=1e9, cell=cell),
+                        Grid(patch, "patch", white=255, cell=cell),
                         "×",
                         Grid(kernel, "kernel", cell=cell, form=".3g"),
                         "=",
@@ -155,6 +155,16 @@ def _small_numbers(story: Story, grey: npt.NDArray[np.uint8], kernel: Array, gx:
     if panels:
         lines = ["Nine multiplications and a sum, with the photo's own values."] if kernel.size == 9 else []
         story.band("In small numbers", lines, *panels)
+
+
+def _flat_area(size: Array) -> tuple[int, int]:
+    """The middle of a flat area: where the mean strength of the pixels around is least, off the photo's border."""
+    around = min(_AROUND, *size.shape)
+    means = cv2.blur(size, (around, around))
+    half = around // 2
+    kept = means[half : max(half + 1, means.shape[0] - half), half : max(half + 1, means.shape[1] - half)]
+    row, column = divmod(int(kept.argmin()), kept.shape[1])
+    return row + half, column + half
 
 
 def _borders(story: Story, grey: npt.NDArray[np.uint8], kernel: Array, border: str, own: bool, ksize: int) -> None:

@@ -12,10 +12,23 @@ from viztool.demos.registry import demo
 from viztool.demos.story import Story
 from viztool.render.colormaps import Picture
 from viztool.render.numbers import number
-from viztool.render.panels import Equation, Grid, Shot, Table, grey_picture
+from viztool.render.panels import Equation, Grid, Shot, Table, signed_picture
 
 
-@demo("stride-vs-pool", "Can a stride replace pooling?", claims=[20])
+def _part_where(values: torch.Tensor, side: int) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
+    """Where so many pixels of the photo have the largest sum of these values, in it and in maps half as large."""
+    half = min(side // 2, *values.shape[-2:])
+    sums = F.avg_pool2d(values.mean(1, keepdim=True), half, 1)[0, 0]
+    row, column = divmod(int(sums.argmax()), sums.shape[1])
+    rows, columns = slice(row, row + half), slice(column, column + half)
+    return (slice(2 * row, 2 * (row + half)), slice(2 * column, 2 * (column + half))), (rows, columns)
+
+
+def _cut(maps: torch.Tensor, part: tuple[slice, slice]) -> torch.Tensor:
+    return maps[..., part[0], part[1]]
+
+
+@demo("stride-vs-pool", "Can a stride replace pooling?", claims=[20], photo="camera")
 def stride_vs_pool(photo: Photo, seed: int) -> Story:
     """A grouped kernel of quarters is the mean; the best linear kernel is not the max."""
     story = Story()
@@ -30,17 +43,21 @@ def stride_vs_pool(photo: Photo, seed: int) -> Story:
     def picture(maps: torch.Tensor) -> Picture:
         return np.ascontiguousarray(maps[0].round().clamp(0, 255).byte().permute(1, 2, 0).numpy())
 
+    part, small = _part_where(top - mean, 64)
+    story.numbers["part"] = {"top": part[0].start, "left": part[1].start, "side": part[0].stop - part[0].start}
     story.band(
         "On the photo",
         [
+            "A part of 64 × 64 pixels, where max and mean differ most.",
             f"A 2 × 2 kernel of quarters for each channel, with stride 2, is the mean: the difference is "
-            f"{number(difference)}."
+            f"{number(difference)}.",
         ],
-        Shot(photo.rgb, "the photo", [], 4),
-        Shot(picture(strided), "stride 2, quarters", [], 4),
-        Shot(picture(mean), "mean pool", [], 4),
-        Shot(picture(top), "max pool", [], 4),
+        Shot(picture(_cut(x, part)), "the part", [], 4),
+        Shot(picture(_cut(strided, small)), "stride 2, quarters", [], 4),
+        Shot(picture(_cut(mean, small)), "mean pool", ["the same"], 4),
+        Shot(picture(_cut(top, small)), "max pool", ["what is bright grows"], 4),
     )
+    story.on_slide(20)
     # The kernel that comes nearest to the max of 2 × 2, by least squares on this photo.
     patches = F.unfold(x.transpose(0, 1), 2, stride=2).transpose(1, 2).reshape(-1, 4)
     wanted = patches.amax(1)
@@ -73,7 +90,12 @@ def stride_vs_pool(photo: Photo, seed: int) -> Story:
         "What it costs",
         ["In place of a pool of 64 channels."],
         Table([["layer", "weights"], *([name, f"{count:,}"] for name, count in weights.items())]),
-        Shot(grey_picture((top - mean)[0].mean(0).numpy(), 0, 60), "max − mean", ["what a stride would miss"], 6),
+        Shot(
+            signed_picture((top - mean)[0].mean(0).numpy(), 60),
+            "max − mean, all of the photo",
+            ["what a stride would miss; darkest from 60"],
+            4,
+        ),
     )
     story.when_this_fails(
         [

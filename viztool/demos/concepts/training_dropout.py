@@ -12,7 +12,7 @@ from viztool.demos.photo import Photo, reference_photo
 from viztool.demos.registry import demo
 from viztool.demos.story import Story
 from viztool.demos.training import fit, mean_and_spread, seeded
-from viztool.render.numbers import percent
+from viztool.render.numbers import percent, points
 from viztool.render.panels import Table
 from viztool.render.plot import BLUE, GREEN, ORANGE, PALETTE, VIOLET, Curve, Plot
 
@@ -121,14 +121,14 @@ def training_dropout(photo: Photo, seed: int) -> Story:
         [
             f"{story.numbers['weights']:,} weights learn the direction of the edges in {_FEW} patches of the photo: "
             f"{_SEEDS} seeds. {percent(_WRONG)} of the labels are random: who knows those by heart has overfitted.",
-            f"Right on those patches, less on others: {percent(gaps['no dropout'], 1)} without, "
-            f"{percent(gaps['dropout ½'], 1)} with.",
+            f"Right on those patches, less right on others: {points(gaps['no dropout'], 1)} without, "
+            f"{points(gaps['dropout ½'], 1)} with.",
         ],
-        Plot(curves, "Right answers in %", "training step", across=2, height=220, y_range=(0, 100)),
+        Plot(curves, "Right answers in %: higher is better", "training step", across=2, height=220, y_range=(0, 100)),
         Table(
             [
                 ["", "on others", "gap to trained on"],
-                *([way, percent(others[way], 1), percent(gaps[way], 1)] for way in others),
+                *([way, percent(others[way], 1), points(gaps[way], 1)] for way in others),
             ]
         ),
     )
@@ -175,19 +175,18 @@ def training_stride(photo: Photo, seed: int) -> Story:
             f"The direction of the edges in patches of the photo, {_STEPS} steps, {_SEEDS} seeds. Right answers on "
             f"other patches."
         ],
-        Plot(curves, "Right answers in %", "training step", across=2, height=220, y_range=(0, 100)),
+        Plot(curves, "Right answers in %: higher is better", "training step", across=2, height=220, y_range=(0, 100)),
         Table(
             [
                 ["", "right", "± over seeds", "weights"],
-                *([way, percent(means[way], 1), percent(spreads[way], 1), f"{weights[way]:,}"] for way in means),
+                *([way, percent(means[way], 1), points(spreads[way], 1), f"{weights[way]:,}"] for way in means),
             ]
         ),
     )
     story.when_this_fails(
         [
-            f"The widest gap between them is {percent(widest, 1)} here. The stride pays for what it learns with "
-            f"weights: "
-            f"pooling has none.",
+            f"The widest gap between them is {points(widest, 1)} here. The stride pays for what it learns with "
+            "weights: pooling has none.",
         ],
         Table([["", "weights"], *([way, f"{count:,}"] for way, count in weights.items())]),
     )

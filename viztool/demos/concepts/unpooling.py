@@ -38,7 +38,7 @@ def spectrum(image: Array) -> Array:
 @demo("unpooling", "Does unpooling keep high frequencies?", claims=[13])
 def unpooling(photo: Photo, seed: int) -> Story:
     """Max pooling by 2, then back in three ways, against the photo."""
-    story = Story()
+    story = Story(notes=["PSNR, in decibels, is against the photo; correlation, with its own: higher is better."])
     grey = photo.unit[: photo.unit.shape[0] // 2 * 2, : photo.unit.shape[1] // 2 * 2]
     x = torch.from_numpy(grey.copy())[None, None]
     pooled, where = F.max_pool2d(x, 2, return_indices=True)

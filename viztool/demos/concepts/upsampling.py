@@ -14,7 +14,7 @@ from viztool.render.numbers import number
 from viztool.render.panels import Equation, Grid, Shot, Table, grey_picture
 
 
-@demo("upsampling", "What does bilinear interpolation do?", claims=[12])
+@demo("upsampling", "What does bilinear interpolation do?", claims=[12], photo="cat")
 def upsampling(photo: Photo, seed: int) -> Story:
     """The four weights at a point, planes on which it is exact, OpenCV's resize, and a transposed convolution."""
     story = Story()
@@ -51,8 +51,7 @@ def upsampling(photo: Photo, seed: int) -> Story:
         "In small numbers",
         [
             f"P lies {number(u)} to the right and {number(v)} down between four pixels. Each weighs as much as the "
-            f"area of the "
-            f"rectangle across from it."
+            "area of the rectangle across from it."
         ],
         Equation(
             [

@@ -97,8 +97,7 @@ def pooling_invariance(model: Model, photos: Sequence[Photo], seed: int) -> Stor
         "Shift and rotation",
         [
             f"By one pixel its outputs change by {percent(one, 1)} of their deviation, by 10° by "
-            f"{percent(float(by_angle[2]), 1)}; "
-            f"{plural}.",
+            f"{percent(float(by_angle[2]), 1)}; {plural}.",
             "An invariant network would be at 0.",
         ],
         Plot(
