@@ -14,7 +14,9 @@ import viztool
 from viztool.cli import main
 from viztool.errors import ModelError, SettingError
 from viztool.images import write_image
+from viztool.kernels.result import _weights_tile
 from viztool.models.subject import looks_at
+from viztool.render.kernel_sheet import draw_color_kernel
 
 PHOTO = np.random.default_rng(0).integers(0, 256, (40, 60, 3), np.uint8)
 CAFFE = (103.939, 116.779, 123.68)
@@ -72,6 +74,21 @@ class TestInput:
         red[..., 0] = 255
         [(_, [subject])], _ = looks_at(model, model.preprocess(red), "tensor")
         assert (subject.view == (255, 0, 0)).all()
+
+    def test_a_kernel_is_drawn_on_the_colours_that_it_sees(self):
+        usual, swapped = small(), small()
+        with torch.no_grad():
+            swapped[0].weight.copy_(usual[0].weight.flip(1))
+        drawn = []
+        for net, order in ((usual, "rgb"), (swapped, "bgr")):
+            model = viztool.wrap_model(net, 32, 0.5, 0.25, channel_order=order)
+            found = viztool.visualize_kernels(model, "0", channels=[1], steps=1, size=32).kernels[0].weights
+            np.testing.assert_array_equal(found.values, net[0].weight[1].detach().numpy())
+            drawn.append(found.on_colors)
+            assert np.array_equal(
+                _weights_tile(found, None).picture, draw_color_kernel(usual[0].weight[1].detach().numpy())
+            )
+        np.testing.assert_array_equal(*drawn)
 
     @pytest.mark.parametrize(
         ("resize", "expected", "words"),

@@ -230,7 +230,7 @@ def _weights_tile(weights: KernelWeights, rank: int | None) -> Picked:
     size = f"{kh} × {kw}"
     norm = f"norm {weights.norm:.3g}"
     if weights.sees_colors and rank is None:
-        return Picked(draw_color_kernel(weights.values), [f"red, green, blue {size}", norm], cells=True)
+        return Picked(draw_color_kernel(weights.on_colors), [f"red, green, blue {size}", norm], cells=True)
     if kh * kw == 1:
         return Picked(draw_slices(weights.values), [f"{total} weights of {size}, in order", norm], cells=True)
     if rank is not None:

@@ -141,7 +141,7 @@ def _pictures(
     return KernelPictures(
         unit=unit,
         label=task.units.labels[index],
-        weights=None if maker is None else weights_of(task.model.net, maker, unit),
+        weights=None if maker is None else weights_of(task.model, maker, unit),
         optimum=pictures[0],
         negative=pictures[1] if len(pictures) > 1 else None,
         excerpts=excerpts,

@@ -22,14 +22,20 @@ Array = npt.NDArray[np.float32]
 class KernelWeights(Part):
     """The kernel that makes one channel. values: (in, kh, kw), of the layer called `layer`.
 
-    sees_colors: it is the network's first, and its three slices are red, green and blue. usual: the median length
-    of the layer's kernels.
+    sees_colors: it is the network's first, and its three slices are red, green and blue; or blue, green and red, if
+    bgr. usual: the median length of the layer's kernels.
     """
 
     layer: str
     values: Array
     sees_colors: bool
     usual: float = 0.0
+    bgr: bool = False
+
+    @property
+    def on_colors(self) -> Array:
+        """(3, kh, kw) of one that sees colours: its slices on red, green and blue."""
+        return self.values[::-1] if self.bgr else self.values
 
     @property
     def vanishes(self) -> bool:
@@ -80,19 +86,23 @@ def kernel_of(
 ) -> KernelWeights | None:
     """The weights that make a channel of a layer of so many, see `maker_of`; None if there are none."""
     maker = maker_of(model, layer, width, size)
-    return None if maker is None else weights_of(model.net, maker, channel)
+    return None if maker is None else weights_of(model, maker, channel)
 
 
-def weights_of(net: nn.Module | object, name: str, channel: int) -> KernelWeights:
+def weights_of(model: Model, name: str, channel: int) -> KernelWeights:
     """The weights of one channel of the kernel of this name. A linear layer's are slices of 1 × 1."""
-    root = unwrap(net)
+    root = unwrap(model.net)
     named = named_layers(root)
     with evaluating(root):  # a spectral norm in training changes when somebody asks for its weight
         weight = _weight(named[name]).detach().float()
     values = weight[channel].cpu()
     first = next((other for other, module in named.items() if isinstance(module, nn.Conv2d)), None)
     return KernelWeights(
-        name, values.numpy(), first == name and len(values) == 3, float(weight.flatten(1).norm(dim=1).nanmedian())
+        name,
+        values.numpy(),
+        first == name and len(values) == 3,
+        float(weight.flatten(1).norm(dim=1).nanmedian()),
+        model.input.channel_order == "bgr",
     )
 
 
