@@ -131,6 +131,10 @@ def test_moments_and_counts(case):
             assert unit.sd == pytest.approx(own.std(), rel=1e-6, abs=1e-9)
             assert unit.maximum == own.max()
             assert unit.active == (own > 0).mean()
+            means = values[:, channel].reshape(len(values), -1).mean(1, dtype=np.float64)
+            table = atlas[name].unit_numbers
+            found = [table[f"mean_{kind}"][channel] for kind in ("mean", "sd", "low", "high")]
+            assert found == pytest.approx([means.mean(), means.std(), means.min(), means.max()], rel=1e-4, abs=1e-6)
             counts = unit.histogram.counts
             assert counts.sum() == values[:, channel].size
             exact, _ = np.histogram(values[:, channel].astype(np.float64), unit.histogram.edges)

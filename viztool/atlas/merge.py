@@ -85,6 +85,41 @@ _STILL = 1e-6
 
 
 @dataclass
+class Sums:
+    """The same of a quantity of which parts tell only sums."""
+
+    channels: int
+    count: int = 0
+    _sum: Doubles = field(init=False)
+    _squares: Doubles = field(init=False)
+    low: Doubles = field(init=False)
+    high: Doubles = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._sum, self._squares = np.zeros(self.channels), np.zeros(self.channels)
+        self.low, self.high = np.full(self.channels, np.inf), np.full(self.channels, -np.inf)
+
+    def add(self, count: int, sums: Doubles) -> None:
+        """count: photos. sums: as `LayerPart.means`."""
+        self.count += count
+        self._sum += sums[0]
+        self._squares += sums[1]
+        np.minimum(self.low, sums[2], out=self.low)
+        np.maximum(self.high, sums[3], out=self.high)
+
+    @property
+    def mean(self) -> Doubles:
+        return self._sum / self.count if self.count else np.full(self.channels, np.nan)
+
+    @property
+    def sd(self) -> Doubles:
+        """Over all photos: divided by their number."""
+        if not self.count:
+            return np.full(self.channels, np.nan)
+        return np.asarray(np.sqrt(np.maximum(self._squares / self.count - self.mean**2, 0)))
+
+
+@dataclass
 class LayerTotals:
     """One layer over all photos so far."""
 
@@ -93,7 +128,7 @@ class LayerTotals:
     top: Ranks | None = None
     least: Ranks | None = None
     maxima: Moments = field(init=False)
-    means: Moments = field(init=False)
+    means: Sums = field(init=False)
     active: Counts = field(init=False)
     positions: Counts = field(init=False)
     highest: Counts = field(init=False)
@@ -101,7 +136,7 @@ class LayerTotals:
     _waiting: list[Doubles] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.maxima, self.means = Moments(self.channels), Moments(self.channels)
+        self.maxima, self.means = Moments(self.channels), Sums(self.channels)
         self.active = np.zeros(self.channels, np.int64)
         self.positions = np.zeros((self.channels, bins.COUNT), np.int64)
         self.highest = np.zeros((self.channels, bins.COUNT), np.int64)
@@ -112,7 +147,7 @@ class LayerTotals:
         self.top = _joined(self.top, part.top, self.keep, largest=True)
         self.least = _joined(self.least, part.least, self.keep, largest=False)
         shifted = self.maxima.add(part.maxima)
-        self.means.add(part.means)
+        self.means.add(len(part.maxima), part.means)
         if shifted is not None:
             self._waiting.append(shifted)
             if sum(map(len, self._waiting)) >= _ROWS:

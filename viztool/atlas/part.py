@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 from safetensors.numpy import load, save
 
 from viztool.atlas.field import Box
@@ -26,14 +27,15 @@ class LayerPart:
     """One layer on the n photos of a range that could be read; C channels.
 
     top, least: where each channel's spatial maximum (minimum) is largest (smallest). maxima: (n, C), the spatial
-    maximum of each photo. means: (n, C), the spatial means. rows, bins, counts: how many positions fall into which bin
+    maximum of each photo. means: (4, C), of the photos' spatial means the sum, the sum of squares, the least and the
+    largest. rows, bins, counts: how many positions fall into which bin
     (see `bins`), where any does: those of channel c are rows[c] to rows[c + 1].
     """
 
     top: Ranks
     least: Ranks
     maxima: npt.NDArray[np.float32]
-    means: npt.NDArray[np.float32]
+    means: npt.NDArray[np.float64]
     rows: npt.NDArray[np.int64]
     bins: npt.NDArray[np.uint16]
     counts: npt.NDArray[np.uint32]
@@ -82,7 +84,8 @@ def write_part(path: Path, part: Part, fingerprint: str) -> None:
         "layers": names,
         "seen": [astuple(one) for one in part.seen],
     }
-    content = save(arrays, metadata={"viztool": json.dumps(told, sort_keys=True)})
+    whole = save(arrays, metadata={"viztool": json.dumps(told, sort_keys=True)})
+    content = len(whole).to_bytes(8, "little") + pa.compress(whole, codec=_CODEC, asbytes=True)
     with atomic_write(path) as file:
         file.write(hashlib.sha256(content).digest())
         file.write(content)
@@ -138,6 +141,7 @@ def _seen(told: list[Any]) -> Seen:
     return Seen(*values)
 
 
+_CODEC = "zstd"
 _DIGEST = hashlib.sha256().digest_size
 
 
@@ -145,7 +149,11 @@ def _content(path: Path) -> bytes | None:
     """What follows the checksum; None if the checksum is another."""
     whole = path.read_bytes()
     content = whole[_DIGEST:]
-    return content if hashlib.sha256(content).digest() == whole[:_DIGEST] else None
+    if hashlib.sha256(content).digest() != whole[:_DIGEST]:
+        return None
+    size = int.from_bytes(content[:8], "little")
+    told: bytes = pa.decompress(content[8:], decompressed_size=size, codec=_CODEC, asbytes=True)
+    return told
 
 
 def _told(content: bytes) -> dict[str, Any]:

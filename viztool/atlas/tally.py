@@ -101,7 +101,7 @@ class Tally:
             top=self._top[0] if self._top else none,
             least=self._least[0] if self._least else none,
             maxima=np.concatenate([empty, *self._maxima]),
-            means=np.concatenate([empty, *self._means]),
+            means=_sums(np.concatenate([empty, *self._means]).astype(np.float64)),
             rows=rows,
             bins=np.concatenate([np.zeros(0, np.uint16), *(places for places, _ in found)]),
             counts=np.concatenate([np.zeros(0, np.uint32), *(counts for _, counts in found)]),
@@ -124,6 +124,12 @@ def _ranks(values: Map, at: npt.NDArray[np.int64], photos: npt.NDArray[np.int32]
         row=np.ascontiguousarray(row),
         column=np.ascontiguousarray(column),
     )
+
+
+def _sums(means: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """As `LayerPart.means`. means: (n, C)."""
+    low, high = means.min(0, initial=np.inf), means.max(0, initial=-np.inf)
+    return np.stack([means.sum(0), (means**2).sum(0), low, high])
 
 
 def _sparse(counts: npt.NDArray[np.int64] | None) -> tuple[npt.NDArray[np.uint16], npt.NDArray[np.uint32]]:
