@@ -1,7 +1,4 @@
-"""Build an atlas: cut the photos into ranges, have them looked at, and put together what was found.
-
-On paper, for 1.28 million photos and all 26,560 channels of a ResNet-50: see `gallery/README.md`, "Atlas".
-"""
+"""Build an atlas: cut the photos into ranges, have them looked at, and put together what was found."""
 
 from __future__ import annotations
 
