@@ -72,6 +72,8 @@ class AtlasSheet(Result):
 
     def drawing(self) -> Canvas:
         layer = self.atlas[self.layer]
+        labelled = ["And the label that it answers to most: of its photos, the share above the unit's 95 % quantile."]
+        labelled = labelled if layer[0].labels else []
         return atlas_page(
             AtlasPage(
                 title=f"{self.layer}: what its units answer to",
@@ -80,6 +82,7 @@ class AtlasSheet(Result):
                 notes=[
                     "At the left, over all photos: the spatial maximum of each, and the units of this layer whose "
                     "maxima go with its own (in brackets the correlation).",
+                    *labelled,
                     "Histogram: values at all positions of all photos, counts on a logarithmic scale.",
                     "Crops: what the unit saw where its value is largest (smallest), one place a photo.",
                 ],
@@ -193,7 +196,7 @@ def _words(unit: Unit) -> list[str]:
     ]
     if unit.labels:
         label, share = unit.labels[0]
-        lines.append(f"{label}: answers to {_percent(share)} (of all: 5 %)")
+        lines.append(f"{label}: {_percent(share)} (of all: 5 %)")
     alike = ", ".join(f"{channel} ({value:.2f})" for channel, value in unit.alike[:2])
     lines.append(f"goes with {alike}" if alike else "goes with no other")
     return lines

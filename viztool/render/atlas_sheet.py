@@ -16,7 +16,7 @@ from viztool.render.scaling import scaled
 from viztool.render.text import GREY, HEADING, RULE, SMALL, TINY, Color, fit
 
 _WORDS = 236
-_PLOT = (92, 214)  # height × width of a histogram
+_PLOT = (88, 214)  # height × width of a histogram
 _TILE = 96
 _GAP = 10
 _ROW = 142
@@ -80,7 +80,7 @@ def _draw_row(row: UnitRow) -> Canvas:
     strip.line((MARGIN, 0), (WIDTH - MARGIN - 1, 0), RULE)
     strip.text(fit(row.title, _WORDS - 12, HEADING), MARGIN, 28, HEADING)
     draw_lines(strip, [fit(line, _WORDS - 12, SMALL) for line in row.lines], MARGIN, 50)
-    _draw_histogram(strip, MARGIN + _WORDS, 16, row.histogram)
+    _draw_histogram(strip, MARGIN + _WORDS, 22, row.histogram)
     x = MARGIN + _WORDS + _PLOT[1] + 28
     for crop in row.crops:
         if crop.begins:
@@ -128,9 +128,9 @@ def _draw_histogram(strip: Canvas, x: int, y: int, counted: Counted) -> None:
         strip.line((at, y), (at, y + height), _MARK)
         words = f"{name} {_number(value)}"
         if at > x + width // 2:
-            strip.text(words, at - 4, y + 9, TINY.with_color(_MARK), "right")
+            strip.text(words, at + 2, y - 4, TINY.with_color(_MARK), "right")
         else:
-            strip.text(words, at + 4, y + 9, TINY.with_color(_MARK))
+            strip.text(words, at - 2, y - 4, TINY.with_color(_MARK))
 
 
 def _columns(counted: Counted, low: float, high: float) -> npt.NDArray[np.float64]:
