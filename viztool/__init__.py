@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from viztool import cam as cam
     from viztool import demos as demos
     from viztool import errors as errors
+    from viztool import explorer as explorer
     from viztool import faithfulness as faithfulness
     from viztool import features as features
     from viztool import heatmaps as heatmaps
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from viztool.cam import class_activation_map
     from viztool.demos import run_demo
     from viztool.errors import ViztoolError
+    from viztool.explorer import Page, explore
     from viztool.faithfulness import evaluate_heatmap
     from viztool.features import FeatureMaps, feature_maps
     from viztool.hooks import Activations, capture
@@ -47,6 +49,7 @@ _ROOMS = (
     "cam",
     "demos",
     "errors",
+    "explorer",
     "faithfulness",
     "features",
     "heatmaps",
@@ -65,12 +68,14 @@ _HOMES = {
     "FeatureMaps": "viztool.features",
     "LayerTable": "viztool.inspect",
     "Model": "viztool.models",
+    "Page": "viztool.explorer",
     "ViztoolError": "viztool.errors",
     "attribute": "viztool.attribution",
     "build_atlas": "viztool.atlas",
     "capture": "viztool.hooks",
     "class_activation_map": "viztool.cam",
     "evaluate_heatmap": "viztool.faithfulness",
+    "explore": "viztool.explorer",
     "feature_maps": "viztool.features",
     "layer_table": "viztool.inspect",
     "load_model": "viztool.models",
@@ -87,6 +92,7 @@ __all__ = [
     "FeatureMaps",
     "LayerTable",
     "Model",
+    "Page",
     "ViztoolError",
     "__version__",
     "attribute",
@@ -94,6 +100,7 @@ __all__ = [
     "capture",
     "class_activation_map",
     "evaluate_heatmap",
+    "explore",
     "feature_maps",
     "layer_table",
     "load_model",

@@ -13,6 +13,7 @@ from viztool.cli.demo import demo
 from viztool.cli.dream import dream
 from viztool.cli.errors import keep_arguments
 from viztool.cli.evaluate import evaluate
+from viztool.cli.explore import explore
 from viztool.cli.features import features
 from viztool.cli.gallery import gallery
 from viztool.cli.kernels import kernels
@@ -38,6 +39,7 @@ def main() -> None:
     \b
     viztool features photo.jpg                 what each stage of a trained network makes of it
     viztool features photo.jpg -m resnet50     the same for another network
+    viztool explore photo.jpg --open           one page to walk through it: every unit, and the sum that made it
     viztool cam photo.jpg --target "tiger cat"  where the evidence for a class is
     viztool attribute photo.jpg                which pixels speak for it, and which against
     viztool demo checkerboard                  a textbook claim, drawn and tested
@@ -48,5 +50,19 @@ def main() -> None:
     """  # noqa: D301 (click's own mark for lines that stay as they are)
 
 
-for _command in (features, cam, attribute, evaluate, demo, kernels, dream, atlas, layers, models, gallery, about):
+for _command in (
+    features,
+    explore,
+    cam,
+    attribute,
+    evaluate,
+    demo,
+    kernels,
+    dream,
+    atlas,
+    layers,
+    models,
+    gallery,
+    about,
+):
     main.add_command(_command)

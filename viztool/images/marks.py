@@ -1,7 +1,8 @@
 """What a file of viztool's says of itself: that it is one, and how it was made.
 
-A PNG has it as a text chunk, an SVG and a PDF as metadata, a GIF and a JPEG as their comment, a WebP in its EXIF, an
-.npz as the comment of the archive. By it a picture that is drawn again is told from one that somebody else made.
+A PNG has it as a text chunk, an SVG, a PDF and a page as metadata, a GIF and a JPEG as their comment, a WebP in its
+EXIF, an .npz as the comment of the archive. By it a picture that is drawn again is told from one that somebody else
+made.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ SOFTWARE, DESCRIPTION = 0x0131, 0x010E
 """The EXIF tags that a WebP has the maker and the mark in."""
 _LONGEST = 2000  # letters of a command: a shell makes one of thousands of photos
 _SVG_HEAD = 1 << 16  # bytes that the metadata of a drawing of ours lies in
-_SVG_MARK = re.compile(r'<metadata id="viztool">(.*?)</metadata>', re.DOTALL)
+_SVG_MARK = re.compile(r'<metadata id="viztool">(.*?)</metadata>|<meta name="viztool" content="([^"]*)">', re.DOTALL)
 _PDF_MARK = re.compile(rb"/Keywords\s*\(((?:[^\\()]|\\.)*)\)", re.DOTALL)
 
 
@@ -100,7 +101,7 @@ def read_mark(path: str | os.PathLike[str]) -> Mark | None:
             return _parsed(_archive_note(file))
         if head.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"<"):
             found = _SVG_MARK.search(file.read(_SVG_HEAD).decode("utf-8", "replace"))
-            return _parsed(None if found is None else unescape(found[1]))
+            return _parsed(None if found is None else unescape(found[1] or found[2]))
         return _of_picture(file)
 
 

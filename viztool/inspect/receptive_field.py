@@ -45,6 +45,11 @@ class ReceptiveField:
             for axis, at, first, size in zip(self._axes, unit, self.offset, self.size, strict=True)
         )
 
+    @property
+    def axes(self) -> tuple[Lattice | Whole, ...]:
+        """The same along each axis, exact for each unit."""
+        return self._axes
+
     def __str__(self) -> str:
         """One line: "91 × 91, stride 8 × 8, from −41, −41"."""
         if self.everything:

@@ -1,0 +1,107 @@
+"""The explorer's page in a browser: each number against the network itself."""
+
+from __future__ import annotations
+
+import random
+
+import explorer_nets
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from explorer_browser import chromium
+
+import viztool
+from viztool.inspect import receptive_fields
+
+ACTIVATIONS = {
+    "relu": F.relu,
+    "hardtanh": lambda total: total.clamp(0, 6),
+    "leaky_relu": F.leaky_relu,
+    "silu": F.silu,
+    "": lambda total: total,
+}
+NETWORKS = {
+    "embedded": (viztool.load_model, None),
+    "mixed": (explorer_nets.mixed, ["stem.0", "stem", "wide", "down", "side", "up", "join", "head"]),
+    "transformer": (explorer_nets.transformer, ["patch_embed", "blocks.0", "blocks.3", "head"]),
+}
+
+
+@pytest.fixture(scope="module")
+def tab():
+    with chromium() as tab:
+        yield tab
+
+
+@pytest.fixture(scope="module")
+def photo():
+    rng = np.random.default_rng(0)
+    coarse = rng.integers(0, 256, (30, 40, 3), np.uint8)
+    return np.kron(coarse, np.ones((8, 8, 1), np.uint8))
+
+
+@pytest.fixture(scope="module", params=NETWORKS)
+def made(request, photo, tmp_path_factory):
+    build, layers = NETWORKS[request.param]
+    model = build()
+    page = viztool.explore(model, photo, layers, source="photo.png")
+    path = page.save(tmp_path_factory.mktemp("page") / f"{request.param}.html")
+    return model, page, path
+
+
+def places(page, count):
+    rng = random.Random(5)
+    layers = [layer.of for layer in page.looks[0].layers]
+    for turn in range(count):
+        layer = layers[turn % len(layers)]
+        yield (layer.name, *(rng.randrange(side) for side in layer.maps.shape))
+
+
+def captured(model, photo, names):
+    """As `capture` gives it, as maps."""
+    with torch.no_grad(), viztool.capture(model.net, names, maps=False) as acts:
+        model.net(model.preprocess(photo))
+    return {name: acts[name] for name in names}
+
+
+def as_maps(tensor, shape):
+    if tensor.dim() == 3:
+        tensor = tensor[:, tensor.shape[1] - shape[1] * shape[2] :].transpose(1, 2)
+    return tensor.reshape(shape).numpy()
+
+
+def clipped(field, place, size):
+    spans = []
+    for (first, end), extent in zip(field.spans(place), size, strict=True):
+        first, end = max(0, first), min(extent, end)
+        spans.append((first, end) if first < end else (0, extent))
+    return spans
+
+
+def test_two_hundred_units_say_what_the_network_says(tab, made, photo):
+    model, page, path = made
+    tab.open(path)
+    chosen = list(places(page, 200))
+    told = tab.units(chosen)
+    shapes = {layer.of.name: layer.of.maps.shape for layer in page.looks[0].layers}
+    own = {name: as_maps(each, shapes[name]) for name, each in captured(model, photo, list(shapes)).items()}
+    fields = receptive_fields(model, model.preprocess(photo))
+    scales = {layer.of.name: float(layer.sum.total.abs().max()) for layer in page.looks[0].layers}
+    for (name, *unit), said in zip(chosen, told, strict=True):
+        assert said["unit"]["layer"] == name
+        value = float(said["unit"]["value"])
+        assert np.float32(value) == own[name][tuple(unit)]
+        field = fields[name]
+        box = [int(said["field"][side]) for side in ("top", "bottom", "left", "right")]
+        if field is None or len(field.size) != 2:
+            assert box == [0, model.size[0], 0, model.size[1]]
+        else:
+            assert box == [end for span in clipped(field, unit[1:], model.size) for end in span]
+        total, bias, rest = (float(said["sum"][key]) for key in ("total", "bias", "rest"))
+        assert said["terms"]
+        assert bias + sum(said["terms"]) + rest == pytest.approx(total, abs=1e-4 * scales[name])
+        activation = page.looks[0].layers[list(shapes).index(name)].sum.activation
+        assert float(ACTIVATIONS[activation](torch.tensor(total))) == pytest.approx(value, abs=1e-4 * scales[name])
+    assert tab.errors == []
+    assert [request for request in tab.requests if not request.startswith(("file:", "about:"))] == []

@@ -1,0 +1,54 @@
+"""From a network and photos to a page."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from torch import Tensor, nn
+
+from viztool.errors import ModelError
+from viztool.explorer.look import look
+from viztool.explorer.page import Page
+from viztool.explorer.payload import payload
+from viztool.hooks.select import Patterns
+from viztool.models.model import Model
+from viztool.render.colormaps import Picture
+
+if TYPE_CHECKING:
+    from viztool.atlas import Atlas
+
+
+def explore(
+    model: Model | nn.Module,
+    photo: Picture | Sequence[Picture] | Tensor,
+    layers: Patterns | None = None,
+    atlas: Atlas | str | Path | None = None,
+    kernels: bool = False,
+    *,
+    small: bool = False,
+    source: str | Sequence[str] = "photo",
+) -> Page:
+    """A page to walk through a network on a photo: every unit, what it looked at, and the sum that made it.
+
+    >>> viztool.explore(model, photo).save("cat.html")  # doctest: +SKIP
+
+    photo: uint8 RGB (H, W, 3), or several, between which the page switches; or a tensor (1, C, H, W), normalised
+    already, which a bare network needs. layers: as in `feature_maps`; those without maps are shown as bars.
+    atlas: of the network, or the folder it is in: what each channel answers to in a whole data set.
+    kernels: draw what excites the channels most; this takes seconds a channel.
+    small: maps in 256 steps. source: what the photo is called, or each of several.
+
+    The network is left as it was. Raises LayerError and ModelError as `feature_maps` does.
+    """
+    single = isinstance(photo, Tensor) or (isinstance(photo, np.ndarray) and photo.ndim == 3)
+    photos: list[Any] = [photo] if single else list(photo)
+    names = [source] * len(photos) if isinstance(source, str) else list(source)
+    if not photos or len(names) != len(photos):
+        raise ModelError(f"a page needs a photo, and a name for each; got {len(photos)} photos, {len(names)} names")
+    looks = tuple(look(model, each, layers, name) for each, name in zip(photos, names, strict=True))
+    if len({tuple(layer.of.maps.shape for layer in each.layers) for each in looks}) > 1:
+        raise ModelError("the photos have maps of several sizes here: make a page of each")
+    return Page(looks, payload(looks, [], small=small))
