@@ -11,8 +11,8 @@ from click.testing import CliRunner
 from PIL import Image
 
 from viztool.cli import main
-from viztool.gallery import PIECES
-from viztool.gallery.piece import _program
+from viztool.gallery import PIECES, depends
+from viztool.gallery.depends import program
 from viztool.gallery.readme import readme
 
 GALLERY = Path(__file__).parents[1] / "gallery"
@@ -77,7 +77,7 @@ class TestPieces:
     def test_it_is_current_until_something_that_it_is_made_of_changes(self, piece, rebuilt, monkeypatch):
         assert piece.is_current(rebuilt)
         assert not replace(piece, arguments=(*piece.arguments, "--seed", "1")).is_current(rebuilt)
-        monkeypatch.setattr("viztool.gallery.piece._program", lambda command: b"another program")
+        monkeypatch.setattr("viztool.gallery.piece.program", lambda arguments: b"another program")
         assert not piece.is_current(rebuilt)
 
 
@@ -109,7 +109,48 @@ def test_the_captions_say_what_the_numbers_say():
 def test_what_changed_is_what_a_command_uses():
     cam = next(piece for piece in PIECES if piece.name == "cam_cat")
     features = next(piece for piece in PIECES if piece.name == "features_cat")
-    assert _program(cam.arguments[0]) != _program(features.arguments[0])
+    assert program(cam.arguments) != program(features.arguments)
+
+
+class TestWhatAPictureIsMadeOf:
+    def test_comments_docstrings_and_layout_do_not_count(self, tmp_path):
+        plain, told, other = (tmp_path / f"{name}.py" for name in ("plain", "told", "other"))
+        plain.write_text("def f(a, b):\n    return g(a, '# no comment', b)\n")
+        told.write_text(
+            '"""Words."""\n\ndef f(a, b):  # why\n    """More\n    words."""\n'
+            "    # and more\n    return g(\n        a, '# no comment', b)\n"
+        )
+        other.write_text("def f(a, b):\n    return g(a, '# a comment', b)\n")
+        assert depends._meaning(plain) == depends._meaning(told)
+        assert depends._meaning(plain) != depends._meaning(other)
+
+    def test_a_demo_is_made_of_its_own_file_and_of_no_other_demo(self):
+        sobel = depends.reached((*depends._ROOTS["demo"], *depends._demo(("demo", "sobel"))))
+        assert "viztool.demos.concepts.sobel" in sobel
+        assert {"viztool.render.panels", "viztool.render.raster", "viztool.demos.story"} <= sobel
+        assert not {name for name in sobel if name.startswith("viztool.demos.concepts.") and "sobel" not in name}
+        assert "viztool.render.svg" not in sobel
+
+    def test_every_method_is_among_what_a_heatmap_is_made_of(self):
+        cam = depends.reached(depends._ROOTS["cam"])
+        assert {"viztool.cam.methods.gradients", "viztool.cam.methods.masks", "viztool.hooks.capture"} <= cam
+
+    def test_only_the_photos_that_it_names(self, tmp_path):
+        for name in ("a.jpg", "b.jpg"):
+            (tmp_path / name).write_bytes(name.encode())
+        before = depends.photos(("features", "{inputs}/a.jpg"), tmp_path)
+        (tmp_path / "b.jpg").write_bytes(b"another")
+        assert depends.photos(("features", "{inputs}/a.jpg"), tmp_path) == before
+        (tmp_path / "a.jpg").write_bytes(b"another")
+        assert depends.photos(("features", "{inputs}/a.jpg"), tmp_path) != before
+
+    def test_what_is_not_fresh_is_named(self, monkeypatch):
+        monkeypatch.chdir(GALLERY.parent)
+        monkeypatch.setattr("viztool.gallery.stale", lambda folder: [PIECES[0]])
+        result = CliRunner().invoke(main, ["gallery", "--check"])
+        assert (result.exit_code, result.output) == (1, f"gallery/{PIECES[0].name}.png\n")
+        monkeypatch.setattr("viztool.gallery.stale", lambda folder: [])
+        assert CliRunner().invoke(main, ["gallery", "--check"]).exit_code == 0
 
 
 def test_the_readme_is_the_one_it_writes(monkeypatch):

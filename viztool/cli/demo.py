@@ -42,6 +42,7 @@ def complete_demo(ctx: click.Context, param: click.Parameter, incomplete: str) -
 @click.option("--stride", type=int, metavar="N", help="convolution, checkerboard.")
 @click.option("--padding", type=int, metavar="N", help="convolution.")
 @click.option("--dilation", type=int, metavar="N", help="convolution.")
+@click.option("--slide", is_flag=True, help="One picture and its sentence, 16:9, for a lecture.")
 @click.option("--transposed", is_flag=True, default=None, help="convolution: the transposed one.")
 @model_options
 @output_options
@@ -51,13 +52,15 @@ def demo(name: str | None, paths: tuple[str, ...], every: bool, **options: Any) 
 
     \b
     viztool demo                       list the demos, their claims and verdicts
-    viztool demo checkerboard          draw one, on a photo that comes with viztool's dependencies
+    viztool demo checkerboard          draw one, on a photo that comes with viztool
     viztool demo sobel cat.jpg         draw it on yours: cat_sobel.png
+    viztool demo sobel --slide         one picture of it for a lecture: sobel_slide.png
     viztool demo checkerboard -m NET   ask the question of your network
     viztool demo --all -o demos/       draw all
 
     A demo checks every number that it claims, and fails if one is wrong.
     """  # noqa: D301 (click's own mark for lines that stay as they are)
+    as_slide = options.pop("slide")
     own = {key: options.pop(key) for key in _OWN}
     own = {key: value for key, value in own.items() if value is not None}
     size = own.pop("size", None)
@@ -67,7 +70,7 @@ def demo(name: str | None, paths: tuple[str, ...], every: bool, **options: Any) 
         return
     if every and name is not None:
         paths, name = (name, *paths), None
-    _draw(batch, name, paths, own, size, options)
+    _draw(batch, name, paths, own, size, options, as_slide=as_slide)
     batch.finish("demo")
 
 
@@ -94,7 +97,14 @@ def _list(batch: Batch) -> None:
 
 
 def _draw(
-    batch: Batch, name: str | None, paths: Sequence[str], own: dict[str, Any], size: str | None, options: dict[str, Any]
+    batch: Batch,
+    name: str | None,
+    paths: Sequence[str],
+    own: dict[str, Any],
+    size: str | None,
+    options: dict[str, Any],
+    *,
+    as_slide: bool,
 ) -> None:
     # Read when torch is imported: threads that wait without sleeping make many small steps many times slower on a
     # busy machine.
@@ -129,7 +139,7 @@ def _draw(
     else:
         groups = [(source, slice(at, at + 1)) for at, source in enumerate(sources)] or [("", slice(None))]
     jobs = [(one, source, part) for one in todo for source, part in groups]
-    targets = _targets(jobs, output)
+    targets = _targets(jobs, output, as_slide=as_slide)
     for (one, source, part), target in progress(list(zip(jobs, targets, strict=True)), quiet=batch.quiet, what="demos"):
         with batch.attempt(f"{one.name} {source}".strip()):
             refuse_existing(target, force)
@@ -142,12 +152,17 @@ def _draw(
                 source=[shown for shown, _ in chosen] or "photo",
                 **given,
             )
-            batch.wrote(result, save(result, target, force, suffix=".gif" if one.moves else ".png"))
+            result = result.as_slide() if as_slide else result
+            batch.wrote(result, save(result, target, force, suffix=_suffix(one, as_slide=as_slide)))
             if verbose:
                 click.echo(result.in_words, err=True)
 
 
-def _targets(jobs: Sequence[tuple[Demo, str, Any]], output: str | None) -> list[Path]:
+def _suffix(one: Demo, *, as_slide: bool) -> str:
+    return ".gif" if one.moves and not as_slide else ".png"
+
+
+def _targets(jobs: Sequence[tuple[Demo, str, Any]], output: str | None, *, as_slide: bool) -> list[Path]:
     """One file for each: cat_sobel.png, or sobel.png without a photo of one's own."""
     if output is not None and (output == STDOUT or (Path(output).suffix and not Path(output).is_dir())):
         if len(jobs) == 1:
@@ -158,7 +173,8 @@ def _targets(jobs: Sequence[tuple[Demo, str, Any]], output: str | None) -> list[
     targets: list[Path] = []
     for one, source, _ in jobs:
         stem = f"{Path(source).stem}_{one.name}" if source else one.name
-        suffix = ".gif" if one.moves else ".png"
+        stem = f"{stem}_slide" if as_slide else stem
+        suffix = _suffix(one, as_slide=as_slide)
         names = (f"{stem}{count}{suffix}" for count in ["", *(f"-{n}" for n in range(2, len(jobs) + 2))])
         targets.append(next(folder / name for name in names if folder / name not in targets))
     return targets

@@ -19,17 +19,23 @@ from viztool.cli.progress import progress
 @click.command()
 @click.argument("folder", default="gallery", type=click.Path(path_type=Path))
 @click.option("--all", "every", is_flag=True, help="Also those that are there as they would be made today.")
+@click.option("--check", is_flag=True, help="Draw nothing; name what would change today, and exit 1.")
 @click.option("-q", "--quiet", is_flag=True, help="Print nothing but errors.")
 @reported
-def gallery(folder: Path, every: bool, quiet: bool) -> None:
+def gallery(folder: Path, every: bool, check: bool, quiet: bool) -> None:
     """Make the pictures of the gallery that changed, each with its numbers beside it, and the pages that show them.
 
-    FOLDER holds the photos in inputs/. A picture changes with its command, the photos, and the program.
+    FOLDER holds the photos in inputs/. A picture changes with its command, its photos, and the modules that it is
+    drawn with, but for their comments.
     """
     from viztool.gallery import PIECES, build_gallery, stale
     from viztool.gallery.expected import seconds_of
 
     todo = stale(folder)
+    if check:
+        for piece in todo:
+            click.echo(str(piece.picture(folder)))
+        raise SystemExit(bool(todo))
     if every:
         todo = list(PIECES)
     if not quiet:

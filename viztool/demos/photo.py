@@ -55,10 +55,15 @@ class Photo(Part):
 
 def reference_photo(name: str = HOPPER) -> Photo:
     """A photo that demos have numbers of: Grace Hopper, or one of those in `photos/`, by its name."""
+    path = reference_path(name)
+    return Photo(read_image(path), path.name, is_reference=True)
+
+
+def reference_path(name: str) -> Path:
+    """Where the photo of this name lies."""
     # The first, a photo of the US Navy in the public domain, comes with matplotlib.
     folder = Path(matplotlib.get_data_path()) / "sample_data" if name == HOPPER else _PHOTOS
-    path = folder / f"{name}.jpg"
-    return Photo(read_image(path), path.name, is_reference=True)
+    return folder / f"{name}.jpg"
 
 
 def as_photo(photo: Picture | None, source: str = "photo", own: str = HOPPER) -> Photo:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from viztool.images import atomic_write, mark_of
 from viztool.render.canvas import Canvas
 from viztool.render.colormaps import Picture
 from viztool.render.demo_sheet import DemoSheet, Stated, demo_sheet
+from viztool.render.slide import slide
 from viztool.results import Result, made_by, versions
 
 _FRAME_MS = 450
@@ -45,9 +46,12 @@ class DemoResult(Result):
     story: Story
     photo: Picture | None
     seed: int
+    is_slide: bool = False
 
     def drawing(self) -> Canvas:
-        """The sheet."""
+        """The sheet, or the slide."""
+        if self.is_slide:
+            return self._slide()
         return demo_sheet(
             DemoSheet(
                 title=self.title,
@@ -61,6 +65,17 @@ class DemoResult(Result):
             )
         )
 
+    def as_slide(self) -> DemoResult:
+        """The same for a lecture, 16 : 9: the title, one band, and the claim that it shows."""
+        return replace(self, is_slide=True)
+
+    def _slide(self) -> Canvas:
+        band = next((band for band in self.story.bands if band.slide), self.story.bands[0])
+        shown = {claim.number: Stated(claim.sentence, claim.verdict, claim.condition) for claim in self.claims}
+        stated = shown.get(self.story.slide_claim or 0, next(iter(shown.values()), None))
+        footer = " · ".join(part for part in (self.subject, made_by(), f"viztool demo {self.name}") if part)
+        return slide(self.title, band.panels, stated, band.lines, footer)
+
     def save(self, path: str | PathLike[str], *, force: bool = True) -> Path:
         """Write the sheet, or the moving picture if the suffix is .gif, whole or not at all. Returns the path.
 
@@ -69,7 +84,7 @@ class DemoResult(Result):
         target = Path(path)
         if target.suffix.lower() != ".gif":
             return super().save(target, force=force)
-        if self.story.movie is None:
+        if self.story.movie is None or self.is_slide:
             raise DemoError(f"{self.name} does not move; write a .png")
         content = gif_bytes(self.story.movie.frames(), mark_of(self.numbers).text)
         with atomic_write(target, force=force) as file:

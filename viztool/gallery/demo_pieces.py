@@ -7,6 +7,17 @@ from viztool.gallery.piece import Piece
 
 _CLAIMS, _NETWORKS = "What textbooks claim", "The same, asked of a network"
 _NETWORK = "tf_efficientnet_lite0"
+_OPTIONS = {"convolution": ("--stride", "2", "--padding", "1", "--size", "8x8")}
+_PHOTOS = {
+    name: tuple(f"{{inputs}}/{photo}.jpg" for photo in photos.split())
+    for name, photos in {
+        "activations": "cat coffee astronaut rocket camera coffee_and_cat",
+        "pooling-invariance": "cat coffee astronaut rocket camera coffee_and_cat",
+        "receptive-field": "cat",
+        "checkerboard": "cat",
+    }.items()
+}
+"""Of a network that is asked what it does on photos: several say more than one."""
 
 
 def _caption(demo: Demo) -> str:
@@ -27,7 +38,7 @@ DEMO_PIECES = (
             _CLAIMS,
             demo.title,
             _caption(demo),
-            ("demo", demo.name),
+            ("demo", demo.name, *_OPTIONS.get(demo.name, ())),
             suffix=".gif" if demo.moves else ".png",
             slow=demo.trains,
         )
@@ -39,7 +50,7 @@ DEMO_PIECES = (
             _NETWORKS,
             demos()[name].title,
             "The question of the demo, put to the embedded network.",
-            ("demo", name, "-m", _NETWORK),
+            ("demo", name, *_PHOTOS.get(name, ()), "-m", _NETWORK),
         )
         for name in network_demos()
     ),

@@ -6,11 +6,10 @@ import hashlib
 import json
 import shlex
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 
-import viztool
+from viztool.gallery.depends import photos, program
 
 INPUTS = "inputs"
 
@@ -54,8 +53,8 @@ class Piece:
     def made_of(self, folder: Path) -> str:
         """A digest of all that the picture is made of: the command, the photos, the program."""
         digest = hashlib.sha256("\0".join(self.arguments).encode())
-        digest.update(_inputs(folder / INPUTS))
-        digest.update(_program(self.arguments[0]))
+        digest.update(photos(self.arguments, folder / INPUTS))
+        digest.update(program(self.arguments))
         return digest.hexdigest()[:16]
 
     def is_current(self, folder: Path) -> bool:
@@ -64,36 +63,3 @@ class Piece:
             return self.picture(folder).exists() and self.read(folder).get("made_of") == self.made_of(folder)
         except (OSError, ValueError):
             return False
-
-
-@cache
-def _inputs(folder: Path) -> bytes:
-    return _digest(sorted(folder.glob("*.*")))
-
-
-_OWN_ROOMS = {
-    "features": {"features"},
-    "cam": {"cam", "faithfulness"},
-    "attribute": {"attribution", "cam", "faithfulness"},
-    "kernels": {"kernels"},
-    "dream": {"kernels"},
-    "demo": {"demos", "kernels"},
-}
-"""The rooms that a command uses, of those that not all of them use."""
-
-
-@cache
-def _program(command: str) -> bytes:
-    """A digest of the modules behind a command."""
-    house = Path(viztool.__file__).parent
-    others = set().union(*_OWN_ROOMS.values()) | {"gallery"}
-    others -= _OWN_ROOMS.get(command, set())
-    files = sorted(house.rglob("*.py"))
-    return _digest([file for file in files if not others & set(file.relative_to(house).parts)])
-
-
-def _digest(files: list[Path]) -> bytes:
-    digest = hashlib.sha256()
-    for file in files:
-        digest.update(file.name.encode() + b"\0" + file.read_bytes())
-    return digest.digest()

@@ -36,7 +36,11 @@ def readme(folder: Path, pieces: Sequence[Piece]) -> str:
                 "",
                 f"[![{piece.title}]({picture})]({picture})",
                 "",
-                *([] if numbers.get("claims") else [f"```text\n{numbers['summary']}\n```", ""]),
+                *(
+                    []
+                    if numbers.get("claims") or not numbers["summary"]
+                    else [f"```text\n{numbers['summary']}\n```", ""]
+                ),
                 f"All numbers: [{piece.name}.json]({piece.name}.json).",
             ]
     return "\n".join(parts) + "\n"

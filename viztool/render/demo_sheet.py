@@ -13,12 +13,12 @@ from viztool.render.text import BODY, HEADING, RULE, SMALL, TITLE, Color, Style,
 
 _PHOTO = (216, 252)  # the most it may take, height × width
 _NOTES = 300
-_VERDICTS: dict[str, tuple[str, Color]] = {
+VERDICTS: dict[str, tuple[str, Color]] = {
     "true": ("TRUE", (38, 121, 84)),
     "conditional": ("WITH A CONDITION", (166, 104, 12)),
     "false": ("FALSE", (178, 34, 52)),
 }
-_BADGE = Style(11, 700, (255, 255, 255))
+BADGE = Style(11, 700, (255, 255, 255))
 _FAILS: Color = (196, 106, 28)
 
 
@@ -91,9 +91,9 @@ def _draw_head(sheet: DemoSheet) -> Canvas:
 
 
 def _draw_claim(page: Canvas, verdict: str, sentence: Sequence[str], condition: Sequence[str], x: int, y: int) -> int:
-    word, color = _VERDICTS[verdict]
-    page.fill(x, y, text_width(word, _BADGE) + 15, 19, color)
-    page.text(word, x + 7, y + 13, _BADGE)
+    word, color = VERDICTS[verdict]
+    page.fill(x, y, text_width(word, BADGE) + 15, 19, color)
+    page.text(word, x + 7, y + 13, BADGE)
     y += 38
     for line in sentence:
         page.text(line, x, y, BODY)

@@ -92,9 +92,9 @@ def _on_the_photo(story: Story, clean: Array, noisy: dict[str, Array], found: di
     panels: list[Panel] = []
     for kind in _SHOWN:
         crop = noisy[kind][top : top + side, left : left + side]
-        panels.append(Shot(grey_picture(crop, 0, 1), _KINDS[kind], [_db(found[kind]["input"])], 7))
+        panels.append(Shot(grey_picture(crop, 0, 1), _KINDS[kind], [_db(found[kind]["input"])], 6))
         panels += [
-            Shot(grey_picture(reduce(crop, name), 0, 1), name, [_db(found[kind][name])], 7)
+            Shot(grey_picture(reduce(crop, name), 0, 1), name, [_db(found[kind][name])], 6)
             for name in (*_OPERATIONS, _NINE)
         ]
     rows = [["PSNR in dB", "input", *_OPERATIONS, _NINE]]
@@ -205,7 +205,7 @@ def _rates(story: Story, rng: np.random.Generator) -> Panel:
         "rate p before",
         [f"dots: counted over {count:,} blocks"],
         across=3,
-        height=150,
+        height=120,
         y_range=(0, 1),
     )
 
