@@ -193,3 +193,35 @@ def test_random_weights_say_no_class_and_a_network_without_maps_has_none():
     message = r"^no layer puts out maps \(channels of height × width\): there is nothing to draw$"
     with pytest.raises(LayerError, match=message):
         viztool.class_activation_map(flat, torch.randn(1, 3, 2, 2))
+
+
+class Constant(nn.Module):
+    """The second channel of its layer is the same everywhere."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.layer = nn.Conv2d(3, 4, 3, (1, 2))
+        self.fc = nn.Linear(4, 3)
+        with torch.no_grad():
+            self.layer.weight[1] = 0
+            self.layer.bias[1] = 0.158026
+            self.fc.weight.mul_(5)
+
+    def forward(self, x):
+        return self.fc(self.layer(x).square().mean((2, 3)))
+
+
+def test_a_constant_map_hides_all_however_its_enlarging_is_rounded():
+    net = Constant().eval()
+    x = images(1, 16, 18)
+    with torch.no_grad():
+        maps = net.layer(x)
+        up = F.interpolate(maps, x.shape[2:], mode="bilinear")
+        assert bool((up[:, 1].amax() > up[:, 1].amin()).all())  # only by rounding
+        masks = (up - up.amin((2, 3), keepdim=True)) / (up.amax((2, 3), keepdim=True) - up.amin((2, 3), keepdim=True))
+        masks[:, 1] = 0
+        weights = torch.cat([net(x * mask)[:, 2] for mask in masks[0]]).softmax(0)
+        expected = (weights[:, None, None] * maps[0]).sum(0).relu()
+    found = class_activation_map(net, x, "scorecam", 2, "layer").raw[0]
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)

@@ -99,8 +99,14 @@ def weighted(weights: Tensor, a: Tensor, relu: bool = True) -> Map:
     return (total.clamp(min=0) if relu else total), float(terms.abs().sum(1).amax())
 
 
+def by_mean(gradients: Tensor, a: Tensor) -> Map:
+    """Weighted by means of gradients, each of which may be what is left of large ones, rounded."""
+    found, size = weighted(gradients.mean((2, 3), keepdim=True), a)
+    return found, max(size, weighted(gradients.abs().mean((2, 3), keepdim=True), a)[1])
+
+
 def gradcam(layer: Layer) -> Map:
-    return weighted(layer.g.mean((2, 3), keepdim=True), layer.a)
+    return by_mean(layer.g, layer.a)
 
 
 def sure(divisor: Tensor, terms: Tensor) -> None:
@@ -149,7 +155,7 @@ def masks(layer: Layer, k: int) -> Tensor:
         raise UnsureError
     up = F.interpolate(a, layer.case.x.shape[-2:], mode="bilinear", align_corners=False)
     low, high = up.amin((2, 3), keepdim=True), up.amax((2, 3), keepdim=True)
-    return torch.where(high > low, (up - low) / (high - low), torch.zeros_like(up))
+    return torch.where((high > low) & (spread > 0).view(low.shape), (up - low) / (high - low), torch.zeros_like(up))
 
 
 @torch.no_grad()
@@ -273,7 +279,7 @@ def finercam(layer: Layer) -> Map:
         rows = [scores[n, layer.case.target[n]] - 0.6 * scores[n, others].mean() for n, others in enumerate(nearest)]
         return torch.stack(rows)
 
-    return weighted(layer.derived(contrast).mean((2, 3), keepdim=True), layer.a)
+    return by_mean(layer.derived(contrast), layer.a)
 
 
 def cam(layer: Layer) -> Map:

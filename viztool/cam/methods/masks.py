@@ -61,10 +61,13 @@ def _scores(evidence: Evidence, strength: float = 1.0) -> Tensor:
 
 def _masks(evidence: Evidence, channels: Sequence[int], strength: float = 1.0) -> Tensor:
     """H_k of some channels, (N, k, H, W). A constant map hides everything: it says nothing of where."""
-    maps = evidence.upsampled(evidence.activations[:, channels])
+    own = evidence.activations[:, channels]
+    maps = evidence.upsampled(own)
     spots = tuple(range(2, maps.dim()))
     low, high = maps.amin(spots, keepdim=True), maps.amax(spots, keepdim=True)
-    return torch.where(high > low, strength * (maps - low) / (high - low), 0)
+    # As the layer has it: what is made larger of a constant map differs by rounding.
+    varies = (own.amax((2, 3)) > own.amin((2, 3))).view(low.shape)
+    return torch.where(varies & (high > low), strength * (maps - low) / (high - low), 0)
 
 
 def _noisy_masks(evidence: Evidence, sample: int, channels: range) -> Tensor:
