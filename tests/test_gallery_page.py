@@ -23,7 +23,7 @@ def browser():
 
 @pytest.fixture
 def shown(browser):
-    browser.send("Emulation.setDeviceMetricsOverride", width=1280, height=900, deviceScaleFactor=1, mobile=False)
+    browser.resize(1280)
     browser.open((GALLERY / "index.html").as_uri())
     return browser
 
@@ -58,7 +58,7 @@ def test_every_piece_has_its_picture_its_words_and_its_command(shown):
 
 def test_nothing_is_wider_than_the_page(shown):
     for width in (1280, 800, 360):
-        shown.send("Emulation.setDeviceMetricsOverride", width=width, height=900, deviceScaleFactor=1, mobile=False)
+        shown.resize(width)
         assert shown.run("document.documentElement.scrollWidth") <= width
 
 
