@@ -93,9 +93,19 @@ def run(code, folder, *arguments):
 
 
 def test_every_block_is_of_a_kind_that_is_tested():
-    rest = [block.text for block in blocks() if block not in PYTHON and block not in SHELL]
-    assert [text.partition(" ")[0] for text in rest] == ["photo"]
+    assert [block for block in blocks() if block not in PYTHON and block not in SHELL] == []
+    assert README.count("\n") <= 160
     assert all(any(block.text.startswith(start) for block in PYTHON) for start in GIVEN)
+
+
+def test_the_first_hour_types_every_command(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "scripts")
+    import first_hour
+
+    lines = list(first_hour.lines(README))
+    assert lines == [line.partition("  #")[0].strip() for block in SHELL for line in block.text.splitlines()]
+    assert set(first_hour.NOT_TYPED) < set(lines)
+    assert [first_hour.typed(line, small=True) for line in lines[:2]] == [lines[0], "pip install '.[test]'"]
 
 
 @pytest.mark.parametrize("block", PYTHON, ids=named)

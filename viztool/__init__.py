@@ -3,6 +3,11 @@
 >>> import viztool
 >>> model = viztool.load_model()
 >>> viztool.feature_maps(model, viztool.read_image("cat.jpg")).save("sheet.png")  # doctest: +SKIP
+
+How it works; each room knows only those before it:
+
+    photo → network → capture → maps · heatmaps · gradient ascent → render → file
+    images  models    hooks     features  cam, attribution  kernels  render   images
 """
 
 from __future__ import annotations
