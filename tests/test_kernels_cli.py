@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -71,7 +72,7 @@ class TestKernels:
             assert image.mode == "RGBA"
         with Image.open(folder / "second_kernels.gif") as film:
             assert film.n_frames == 3
-            assert film.size == (2 * 24 + 4, 24 + 18), "the step stands below"
+            assert film.size == (2 * 256 + 8, 256 + 18 + 18), "the channels stand below, and the step below them"
 
     def test_a_film_alone(self, folder: Path) -> None:
         run("kernels", *ARGUMENTS, "-c", "2,3", "-o", "growth.gif")
@@ -283,7 +284,8 @@ class TestGrowth:
         assert steps == [1, 5, 11, 20]
         frames = growth.frames()
         last = (found.images[2] * 255).round().byte().permute(1, 2, 0).numpy()
-        np.testing.assert_array_equal(frames[-1][:16, 40:], last)
+        enlarged = cv2.resize(last, (256, 256), interpolation=cv2.INTER_NEAREST)
+        np.testing.assert_array_equal(frames[-1][:256, 528:], enlarged)
 
     def test_of_nothing_there_is_no_film(self) -> None:
         with pytest.raises(ViztoolError, match=r"^there is nothing to film: no picture was made in this run$"):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from viztool.kernels.loop import default_transforms
+from viztool.kernels.presets import default_transforms
 from viztool.kernels.transforms import Transforms, crop, jitter, noise, pad, rotate, scale
 
 

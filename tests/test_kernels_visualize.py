@@ -120,7 +120,8 @@ class TestWhich:
 
     def test_the_size_is_128_and_for_classes_that_of_the_networks_photos(self) -> None:
         model = named()
-        assert visualize_kernels(model, "second", [0], 1).kernels[0].optimum.pixels.shape == (128, 128, 3)
+        deep = nn.Sequential(*(nn.Conv2d(3, 3, 3, stride=2) for _ in range(4)))  # whose units see 31 pixels
+        assert visualize_kernels(deep, "3", [0], 1).kernels[0].optimum.pixels.shape == (128, 128, 3)
         assert visualize_kernels(model, targets=[0], steps=1).kernels[0].optimum.pixels.shape == (24, 24, 3)
 
     def test_a_network_that_takes_no_other_size_gets_its_own(self) -> None:

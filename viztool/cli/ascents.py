@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -31,8 +31,10 @@ class Asked:
     targets: tuple[str, ...]
     compare: str | None
     negative: bool | None
+    neuron: bool
+    direction: str | None
     parameterization: str
-    steps: int
+    steps: int | None
     size: int | tuple[int, int] | None
     seed: int
     photos: str | None
@@ -76,12 +78,14 @@ class Drawer:
         """A sheet for each layer, or for each way that a comparison draws one in; nothing of them if interrupted."""
         from viztool.kernels import Recipe
         from viztool.kernels.bands import COMPARISONS, KernelBands, variants
+        from viztool.kernels.presets import preset_of
 
         asked, recipe = self.asked, Recipe(self.asked.parameterization)
         if asked.compare is None:
             parts = {layer or "classes": (layer, recipe) for layer in asked.groups}
         else:
-            parts = {name: (asked.groups[0], way) for name, way in variants(asked.compare, recipe).items()}
+            preset = preset_of(self.model, [self._layer], self._size)
+            parts = {name: (asked.groups[0], way) for name, way in variants(asked.compare, recipe, preset).items()}
         sheets = {}
         for number, (name, (layer, way)) in enumerate(parts.items()):
             sheet = self._draw(layer, way, bool(asked.negative), self.unfinished / str(number), [], name)
@@ -122,12 +126,39 @@ class Drawer:
                 asked.size,
                 asked.seed,
                 targets=None if layer else list(asked.targets),
+                neuron=asked.neuron and layer is not None,
+                directions=None if asked.direction is None else _directions(Path(asked.direction)),
                 negative=negative,
                 photos=None if asked.photos is None else Beside(asked.photos, asked.keep, asked.spread),
                 recipe=recipe,
                 judge=self.judge,
                 run=Run(FolderStore(folder), callback, photo_seen),
             )
+
+    @property
+    def steps(self) -> int:
+        """Of the one sheet that is asked for."""
+        from viztool.kernels.presets import preset_of
+        from viztool.kernels.single import for_single_unit
+
+        if self.asked.steps is not None:
+            return self.asked.steps
+        alone = self._layer and self.asked.size is None and self.asked.direction is None
+        single = for_single_unit(self.model, self._layer) if alone else None
+        return (single or preset_of(self.model, [self._layer], self._size)).steps
+
+    @property
+    def _layer(self) -> str:
+        from viztool.kernels.objectives import OUTPUT
+        from viztool.kernels.units import one_layer
+
+        return one_layer(self.model, self.asked.layers[0]) if self.asked.layers else OUTPUT
+
+    @property
+    def _size(self) -> tuple[int, int]:
+        from viztool.kernels.units import picture_size
+
+        return picture_size(self.model, self._layer, self.asked.size)
 
     def _channels(self, layer: str | None) -> list[int] | None:
         from viztool.kernels.units import every_channel
@@ -137,6 +168,18 @@ class Drawer:
         if isinstance(self.asked.channels, str):
             return every_channel(self.model, layer, self.asked.size)
         return self.asked.channels
+
+
+def _directions(path: Path) -> Any:
+    """The numbers of a file: of a .npy as they are, of text a row a line, with spaces or commas between them."""
+    import numpy as np
+
+    try:
+        if path.suffix.lower() == ".npy":
+            return np.load(path, allow_pickle=False)
+        return np.loadtxt(path.read_text().replace(",", " ").splitlines(), np.float32, ndmin=2)
+    except (OSError, ValueError, UnicodeDecodeError) as error:
+        raise click.UsageError(f"{path} holds no direction: a .npy file, or numbers in text ({error})") from error
 
 
 def interrupted(sheet: KernelSheet) -> int:

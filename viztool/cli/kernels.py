@@ -107,7 +107,16 @@ class _Files:
     metavar="CLASS",
     help="Draw a class. Repeatable; after layers, their last band.",
 )
-@click.option("--steps", type=click.IntRange(min=1), default=256, show_default=True, help="Of gradient ascent.")
+@click.option("--neuron", is_flag=True, help="Draw one unit of each channel, in the middle, not the channel's mean.")
+@click.option(
+    "--direction",
+    metavar="FILE",
+    type=click.Path(exists=True, dir_okay=False),
+    help="Draw a direction in the layer's channels, or several: a .npy file, or numbers in text, a row for each.",
+)
+@click.option(
+    "--steps", type=click.IntRange(min=1), help="Of gradient ascent. [default: 256, and 128 where one unit is drawn]"
+)
 @click.option("--photos", metavar="FOLDER", type=click.Path(exists=True), help="Photos to set beside the pictures.")
 @click.option("--keep", type=click.IntRange(min=1), default=4, show_default=True, help="Photos of each channel.")
 @click.option("--spread", is_flag=True, help="Also the photos that excite it least, and random ones.")
@@ -199,6 +208,11 @@ def _check(asked: Asked, files: _Files, rank: int | None) -> None:
         raise click.UsageError("--compare takes one layer, or classes")
     if str(files.target) == STDOUT and files.several:
         raise click.UsageError("-o - writes one picture; --npz, --each, --gif and --save-every write more")
+    single = asked.targets or asked.in_bands or asked.channels is not None or asked.photos or asked.neuron
+    if asked.direction is not None and single:
+        raise click.UsageError("--direction takes one layer, and no -c, --target, --photos, --compare and --neuron")
+    if asked.neuron and not asked.layers:
+        raise click.UsageError("--neuron is of a layer: name it with -l")
     if files.alpha and not files.each:
         raise click.UsageError("--alpha is of single pictures: add --each")
     if asked.in_bands and (files.film or files.save_every or rank or asked.spread):
@@ -230,7 +244,7 @@ def _sheet(drawer: Drawer, files: _Files, rank: int | None, batch: Batch) -> tup
     """Draw and write it, and say what is left to do if the run was interrupted."""
     from viztool.kernels.growth import Growth, spaced
 
-    steps, every = drawer.asked.steps, 2 if drawer.asked.both else 1
+    steps, every = drawer.steps, 2 if drawer.asked.both else 1
     film = Growth(spaced(steps), every=every) if files.film else None
     saved = (
         Growth([*range(files.save_every, steps, files.save_every), steps], every=every) if files.save_every else None
@@ -243,7 +257,8 @@ def _sheet(drawer: Drawer, files: _Files, rank: int | None, batch: Batch) -> tup
         raise click.ClickException("interrupted before any picture was finished; nothing is written")
     written = files.write(sheet)
     if film is not None and files.film is not None:
-        written.append(film.save(files.film, force=files.force))
+        labels = [kernel.label for kernel in sheet.kernels]
+        written.append(film.save(files.film, labels=labels, force=files.force))
     if saved is not None:
         written += saved.save_frames(files.target.with_name(f"{files.target.stem}_steps"), force=files.force)
     batch.wrote(sheet, *written)

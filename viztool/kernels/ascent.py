@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 import torch
@@ -26,9 +27,16 @@ _RISES = 1.01
 """A picture is done when its activation was not better by a hundredth in three checks, 32 steps apart."""
 
 
+Window: TypeAlias = tuple[slice, slice]
+"""Rows and columns of a picture."""
+
+
 @dataclass(frozen=True, repr=False)
 class Progress(Part):
-    """Where the ascent of some pictures is. indices: which of the `total` they are. scores: (n,), last transformed."""
+    """Where the ascent of some pictures is. indices: which of the `total` they are. scores: (n,), last transformed.
+
+    window: the part of the pictures that counts; all of them if None.
+    """
 
     step: int
     steps: int
@@ -36,11 +44,13 @@ class Progress(Part):
     scores: Tensor
     canvas: Canvas
     total: int
+    window: Window | None = None
 
     def images(self) -> Tensor:
-        """The pictures as they are now, (n, C, h, w) in [0, 1]."""
+        """The pictures as they are now, (n, C, h, w) in [0, 1]; of each the window."""
         with torch.no_grad():
-            return self.canvas.image().detach()
+            images = self.canvas.image().detach()
+        return images if self.window is None else images[..., self.window[0], self.window[1]]
 
 
 Callback = Callable[[Progress], None]
@@ -73,7 +83,7 @@ INTERRUPTED = "interrupted"
 
 @dataclass(frozen=True)
 class Settings:
-    """How to ascend; as in `viztool.kernels.maximize`."""
+    """How to ascend; as in `viztool.kernels.maximize`. window: the part of a picture that counts, which a unit sees."""
 
     steps: int
     size: Size
@@ -82,6 +92,7 @@ class Settings:
     views: int = 1
     redirect: int = 16
     early_stop: bool = True
+    window: Window | None = None
 
 
 def generators(keys: Sequence[tuple[int, int]], stream: int) -> list[torch.Generator]:
@@ -142,9 +153,9 @@ class Ascent:
                 _move(canvas.parameters, optimizer, going)
                 steps[going] = step
                 if callback is not None:
-                    callback(Progress(step, s.steps, indices, scores, canvas, self._total))
+                    callback(Progress(step, s.steps, indices, scores, canvas, self._total, s.window))
                 if s.early_stop and step % _CHECK_EVERY == 0 and step < s.steps:
-                    rise.note(self._untransformed(canvas))
+                    rise.note(self._untransformed(canvas, below=s.redirect > 0))
                 if not bool((healthy & ~rise.over).any()):
                     break
         except KeyboardInterrupt:
@@ -198,7 +209,7 @@ class Ascent:
             shown = image if s.views == 1 else image.repeat_interleave(s.views, 0)
             # Each view takes the next numbers of its picture's generator.
             seen = s.transforms(shown, [generator for generator in draws for _ in range(s.views)])
-            scores = self._scores(image, self._network(seen))
+            scores = self._scores(image, self._network(seen, below=s.redirect > 0))
             mend_norms(scores)
             (-scores.sum()).backward()
         return image, scores.detach().cpu()
@@ -226,10 +237,10 @@ class Ascent:
         largest = largest.cpu()
         return largest.isfinite() & scores.isfinite(), largest != 0
 
-    def _untransformed(self, canvas: Canvas) -> Tensor:
+    def _untransformed(self, canvas: Canvas, *, below: bool = False) -> Tensor:
         with torch.no_grad():
             image = canvas.image()
-            return self._scores(image, self._still(image)).cpu()
+            return self._scores(image, self._still(image, below=below)).cpu()
 
     def _healthy(self, canvas: Canvas) -> Tensor:
         """Which pictures' objectives use nothing that is not finite from the start."""

@@ -13,8 +13,9 @@ import numpy.typing as npt
 
 from viztool.errors import ViztoolError
 from viztool.kernels.parameterizations import PARAMETERIZATIONS
+from viztool.kernels.presets import Preset
 from viztool.kernels.recipe import Recipe, kinds_of
-from viztool.kernels.result import HOW_TO_READ, Drawn, KernelPictures, KernelSheet, drawn_tile, short
+from viztool.kernels.result import Drawn, KernelPictures, KernelSheet, drawn_tile, how_to_read, short
 from viztool.render.canvas import Canvas
 from viztool.render.kernel_sheet import Card, KernelPage, Picked, kernel_page
 from viztool.results import Result, made_by, versions
@@ -27,10 +28,10 @@ COMPARISONS = {
 """What sets a unit beside itself, and the title of such a sheet."""
 
 
-def variants(comparison: str, recipe: Recipe) -> dict[str, Recipe]:
+def variants(comparison: str, recipe: Recipe, preset: Preset) -> dict[str, Recipe]:
     """The ways to draw a unit that a comparison sets side by side, by name; all else is as the recipe has it.
 
-    comparison: one of `COMPARISONS`.
+    comparison: one of `COMPARISONS`. preset: of the units.
     """
     if comparison == "param":
         return {name: replace(recipe, parameterization=name) for name in PARAMETERIZATIONS}
@@ -38,7 +39,9 @@ def variants(comparison: str, recipe: Recipe) -> dict[str, Recipe]:
         return {"plain gradients": replace(recipe, redirect=0), "redirected": recipe}
     if comparison != "transforms":
         raise ViztoolError(f"there is no comparison {comparison!r}; there are {', '.join(COMPARISONS)}")
-    kinds = kinds_of(recipe.settings(1, (64, 64)).transforms)
+    # Said, so that a channel that sees little is drawn by its mean: one unit of it has no transforms to leave out.
+    usual = recipe.settings(1, (64, 64), preset).transforms
+    recipe, kinds = replace(recipe, transforms=usual), kinds_of(usual)
     return {
         f"all: {', '.join(kinds)}": recipe,
         **{f"without {kind}": replace(recipe, without=(kind,)) for kind in kinds},
@@ -62,7 +65,7 @@ class KernelBands(Result):
         first = next(iter(self.sheets.values()))
         steps = first.settings["steps"]
         note = (
-            f"Gradient ascent, {steps} steps: what excites each unit most."
+            "Gradient ascent: what excites each unit most. Where units see little, one is drawn, as what it sees."
             if self.each == "layer"
             else f"Gradient ascent, {steps} steps from the same seed; one thing differs."
         )
@@ -70,7 +73,7 @@ class KernelBands(Result):
             KernelPage(
                 title=self.title,
                 subtitle=f"{first.network} · {first.weights}",
-                notes=[note, HOW_TO_READ],
+                notes=[note, how_to_read(list(self.sheets.values()))],
                 cards=[self._of_layer(sheet) for sheet in self.sheets.values()]
                 if self.each == "layer"
                 else [self._of_unit(index) for index in range(len(first))],
@@ -110,9 +113,9 @@ class KernelBands(Result):
         ]
 
     def _of_layer(self, sheet: KernelSheet) -> Card:
-        size = " × ".join(map(str, sheet.settings["size"]))
+        size = " × ".join(map(str, sheet.settings["window"] or sheet.settings["size"]))
         what = f"{sheet.kind}, {sheet.width} channels" if sheet.layer else f"{sheet.width} outputs"
-        note = f"{what} · {sheet.chosen} · {size} pixels"
+        note = f"{what} · {sheet.chosen} · {size} pixels, {sheet.settings['steps']} steps"
         return Card(sheet.layer or "classes", note, [kernel.label for kernel in sheet.kernels], _rows(sheet.kernels))
 
     def _of_unit(self, index: int) -> Card:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from os import PathLike
 from pathlib import Path
 
+import cv2
 import numpy as np
 from PIL import Image
 
@@ -19,8 +20,10 @@ from viztool.render.text import TINY, draw_text, fit
 
 _MILLISECONDS = 90
 _LAST = 1500
-_GAP = 4
+_GAP = 8
 _STRIP = 18
+_SIDE = 256
+"""Of a picture in the film, in pixels."""
 
 
 def spaced(steps: int, frames: int = 24) -> list[int]:
@@ -47,26 +50,32 @@ class Growth:
             if index % self._every == 0:
                 self._films.setdefault(index, []).append(to_pixels(image))
 
-    def frames(self) -> list[Picture]:
-        """All pictures side by side, as a film: (H, W, 3). One that ended early stays as it was at last."""
+    def frames(self, labels: Sequence[str] = ()) -> list[Picture]:
+        """All pictures side by side, as a film: (H, W, 3). One that ended early stays as it was at last.
+
+        labels: of each picture, which stand under it.
+        """
         if not self._films:
             raise ViztoolError("there is nothing to film: no picture was made in this run")
         films = [self._films[index] for index in sorted(self._films)]
         columns = math.ceil(math.sqrt(len(films) * 1.6))
-        h, w = films[0][0].shape[:2]
+        h, w = _enlarged(films[0][0]).shape[:2]
+        strip = _STRIP if labels else 0
         rows = math.ceil(len(films) / columns)
         frames = []
         for at in range(max(map(len, films))):
-            canvas = np.full((rows * (h + _GAP) - _GAP, columns * (w + _GAP) - _GAP, 3), 255, np.uint8)
+            canvas = np.full((rows * (h + strip + _GAP) - _GAP, columns * (w + _GAP) - _GAP, 3), 255, np.uint8)
             for number, film in enumerate(films):
-                y, x = number // columns * (h + _GAP), number % columns * (w + _GAP)
-                canvas[y : y + h, x : x + w] = film[min(at, len(film) - 1)]
+                y, x = number // columns * (h + strip + _GAP), number % columns * (w + _GAP)
+                canvas[y : y + h, x : x + w] = _enlarged(film[min(at, len(film) - 1)])
+                if number < len(labels):
+                    draw_text(canvas, fit(labels[number], w, TINY), x + 1, y + h + _STRIP - 5, TINY)
             frames.append(canvas)
         return frames
 
-    def save(self, path: str | PathLike[str], *, force: bool = True) -> Path:
+    def save(self, path: str | PathLike[str], *, labels: Sequence[str] = (), force: bool = True) -> Path:
         """Write the film as an endless GIF, the step under each frame, whole or not at all."""
-        counted = zip(self.wanted, self.frames(), strict=False)
+        counted = zip(self.wanted, self.frames(labels), strict=False)
         first, *others = [Image.fromarray(_with_step(frame, step)).quantize(128) for step, frame in counted]
         durations = [_MILLISECONDS] * len(others) + [_LAST]
         comment = mark_of().text.encode()
@@ -81,6 +90,13 @@ class Growth:
         return [
             write_image(Path(folder) / f"step_{step:05d}.png", frame, force=force, mark=mark) for step, frame in steps
         ]
+
+
+def _enlarged(picture: Picture) -> Picture:
+    """As large as one sees well: the few pixels that a unit of a first layer sees as squares."""
+    scale = _SIDE / max(picture.shape[:2])
+    size = (round(picture.shape[1] * scale), round(picture.shape[0] * scale))
+    return np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_NEAREST if scale > 8 else cv2.INTER_CUBIC))
 
 
 def _with_step(frame: Picture, step: int) -> Picture:

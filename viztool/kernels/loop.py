@@ -13,17 +13,12 @@ from viztool.kernels.ascent import INTERRUPTED, Ascent, Callback, Optima, Settin
 from viztool.kernels.network import Stopped
 from viztool.kernels.objectives import Objective
 from viztool.kernels.parameterizations import Fourier, Parameterization
-from viztool.kernels.transforms import Transforms, jitter, pad, rotate, scale
+from viztool.kernels.presets import preset_of
+from viztool.kernels.transforms import Transforms
 from viztool.models.model import Model, wrap_model
 from viztool.models.preprocess import check_size
 from viztool.models.repeated import at_once
 from viztool.tensors.size import Size
-
-
-def default_transforms(size: Size) -> Transforms:
-    """Shifts and zooms by a tenth, turns of 15°; lucid's, but for its turns of 10°, for pictures of 128 pixels."""
-    unit = max(1, round(min(size) / 32))
-    return Transforms(pad(3 * unit), jitter(4 * unit), scale(0.9, 1.1), rotate(15), jitter(2 * unit))
 
 
 def maximize(
@@ -31,7 +26,7 @@ def maximize(
     objectives: Objective | Sequence[Objective],
     *,
     images: int = 1,
-    steps: int = 256,
+    steps: int | None = None,
     size: int | Size = 128,
     seed: int = 0,
     parameterization: Parameterization | None = None,
@@ -48,10 +43,10 @@ def maximize(
 
     objectives: one, or several, each of its own picture. images: pictures of each objective, for those that look at
         several together (`diversity`, `interpolation`).
+    steps, parameterization, transforms: by default those that suit classes, or what the layers' units see (see
+        `viztool.kernels.presets`); `Transforms()` for none. views: draws of each picture a step.
     size: of the pictures, in pixels of the network's input. seed: of all that is random. Each picture has
         random numbers of its own. On a CPU a run repeats byte for byte; a GPU adds up in another order each time.
-    parameterization: what pictures are made from; Fourier coefficients by default. transforms: random ones at each
-        step; by default small shifts, zooms and turns; `Transforms()` for none. views: draws of each picture a step.
     start: pictures (N, C, h, w) in [0, 1] to start from; their size counts.
     redirect: a picture that gets no gradient at all at the start gets a redirected one in so many first steps.
     early_stop: end when no picture's own score, not transformed, rises any more.
@@ -61,19 +56,20 @@ def maximize(
     Raises LayerError and ModelError for a layer, a channel or a size that does not fit.
     """
     wanted = [objectives] if isinstance(objectives, Objective) else list(objectives)
-    if not wanted or images < 1 or steps < 1 or views < 1:
+    if not wanted or images < 1 or (steps is not None and steps < 1) or views < 1:
         raise ViztoolError("nothing to maximise: give at least one objective, image, step and view")
     sides = check_size(size) if start is None else (start.shape[-2], start.shape[-1])
+    known = model if isinstance(model, Model) else wrap_model(model)
+    preset = preset_of(known, frozenset[Pattern]().union(*(each.layers for each in wanted)), sides)
     settings = Settings(
-        steps=steps,
+        steps=steps or preset.steps,
         size=sides,
-        parameterization=parameterization or Fourier(),
-        transforms=default_transforms(sides) if transforms is None else transforms,
+        parameterization=parameterization or Fourier(rate=preset.rate, decay=preset.decay),
+        transforms=preset.transforms if transforms is None else transforms,
         views=views,
         redirect=redirect,
         early_stop=early_stop,
     )
-    known = model if isinstance(model, Model) else wrap_model(model)
     keys = [(seed, index) for index in range(len(wanted) * images)]
     chunks = list(ascend(known, wanted, settings, keys, images=images, start=start, callback=callback))
     return joined(chunks)

@@ -18,6 +18,7 @@ from viztool.hooks.naming import named_layers, unwrap
 from viztool.hooks.select import Pattern, exactly, name_of
 from viztool.hooks.turns import running
 from viztool.hooks.watch import watch
+from viztool.kernels.ceiling import Ceilings
 from viztool.kernels.objectives import OUTPUT
 from viztool.models.folding import folded, results_in
 from viztool.models.model import Model
@@ -79,9 +80,17 @@ class Stopped:
         """Where it runs."""
         return self._model.device
 
-    def __call__(self, pictures: Tensor) -> dict[Pattern, Tensor]:
-        """By layer, (N, C, h, w), in the graph of the pictures; a vector as (N, K, 1, 1)."""
-        return self._as_asked(self._run(self._normalized(pictures).contiguous(memory_format=self._format)))
+    @property
+    def channels(self) -> int:
+        """Of the pictures."""
+        return self._model.channels
+
+    def __call__(self, pictures: Tensor, *, below: bool = False) -> dict[Pattern, Tensor]:
+        """By layer, (N, C, h, w), in the graph of the pictures; a vector as (N, K, 1, 1).
+
+        below: of a layer that ends in a ceiling, such as a ReLU6, what comes before it.
+        """
+        return self._as_asked(self._run(self._normalized(pictures).contiguous(memory_format=self._format), below=below))
 
     def _as_asked(self, maps: dict[str, Tensor]) -> dict[Pattern, Tensor]:
         return {layer: maps[name] for layer, name in self._asked.items()}
@@ -96,14 +105,16 @@ class Stopped:
             self._outputs(probe)
         return {layer: layouts.of(layer) for layer in self.layers if layer != OUTPUT}
 
-    def _run(self, x: Tensor) -> dict[str, Tensor]:
-        outputs = self._outputs(x)
+    def _run(self, x: Tensor, *, below: bool = False) -> dict[str, Tensor]:
+        outputs = self._outputs(x, below=below)
         return {layer: self._as_maps(layer, outputs[layer], x) for layer in self.layers}
 
-    def _outputs(self, x: Tensor) -> dict[str, Any]:
+    def _outputs(self, x: Tensor, *, below: bool = False) -> dict[str, Any]:
+        ceilings = Ceilings()
         try:
             half = torch.autocast(x.device.type, torch.bfloat16) if self._mixed else nullcontext()
-            with evaluating(self._net), half, capture(self._net, exactly(self.layers), stop=True) as acts:
+            seen = ceilings if below else nullcontext()
+            with evaluating(self._net), half, capture(self._net, exactly(self.layers), stop=True) as acts, seen:
                 self._net(x)
         except (ViztoolError, torch.OutOfMemoryError):
             raise
@@ -114,7 +125,7 @@ class Stopped:
                 f"{self._model.name} cannot run on pictures of {x.shape[-2]} × {x.shape[-1]}: {reason}; "
                 f"try its own size, {h} × {w}"
             ) from error
-        return {layer: acts[layer] for layer in self.layers}
+        return {layer: ceilings.below(acts[layer]) for layer in self.layers}
 
     def _as_maps(self, layer: str, output: Any, x: Tensor) -> Tensor:
         if layer != OUTPUT:

@@ -15,9 +15,8 @@ from torch import Tensor
 from viztool.errors import ImageError, ViztoolError
 from viztool.images import read_image
 from viztool.inspect.receptive_field import ReceptiveField
-from viztool.inspect.trace import receptive_fields
 from viztool.kernels.network import Stopped
-from viztool.kernels.objectives import OUTPUT
+from viztool.kernels.presets import field_of
 from viztool.models.model import Model
 from viztool.models.repeated import at_once
 from viztool.render.colormaps import Picture
@@ -120,7 +119,7 @@ def watch_photos(
         ranks.values,
         ranks.photos,
         ranks.places,
-        None if layer == OUTPUT else _field(model, layer),
+        field_of(model, layer),
         model,
         tuple(failed),
     )
@@ -196,13 +195,6 @@ class _Ranks:
         self.values[kind] = np.take_along_axis(values, order, 1)
         self.photos[kind] = np.take_along_axis(photos, order, 1)
         self.places[kind] = np.take_along_axis(places, order[..., None], 1)
-
-
-def _field(model: Model, layer: str) -> ReceptiveField | None:
-    x = torch.zeros(1, model.channels, *model.size, device=model.device, dtype=model.dtype)
-    if model.input.frames is not None:
-        return None
-    return receptive_fields(model.net, x).get(layer)
 
 
 def _cut(view: Picture, seen: ReceptiveField | None, place: Sequence[int] | npt.NDArray[np.int64]) -> Picture:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from viztool.errors import ViztoolError
 from viztool.kernels.ascent import Settings
-from viztool.kernels.loop import default_transforms
-from viztool.kernels.parameterizations import MACO, PARAMETERIZATIONS, Parameterization
+from viztool.kernels.parameterizations import MACO, PARAMETERIZATIONS, Fourier, Parameterization
+from viztool.kernels.presets import Preset
 from viztool.kernels.transforms import Transforms, crop, noise, pad
 
 _TRANSFORMS = {
@@ -26,7 +26,7 @@ class Recipe:
     """What `visualize_kernels` makes its pictures by.
 
     parameterization: pixels, fourier, maco, laplacian, cppn, or one of your own. transforms, redirect: as in
-        `maximize`; by default the transforms that suit the parameterization. without: which of them to leave out, as
+        `maximize`; by default the transforms that suit the units, or MACO. without: which of them to leave out, as
         the sheet calls them: shifts, zooms, turns, crops, noise.
     """
 
@@ -35,19 +35,20 @@ class Recipe:
     without: Sequence[str] = ()
     redirect: int = 16
 
-    def settings(self, steps: int, size: tuple[int, int]) -> Settings:
+    def settings(self, steps: int | None, size: tuple[int, int], preset: Preset) -> Settings:
         """Those of an ascent to pictures of this size. Raises ViztoolError for a name that is not there."""
         kind = self.parameterization
         if isinstance(kind, str):
             if kind not in PARAMETERIZATIONS:
                 raise ViztoolError(f"no parameterization is called {kind!r}; there are {', '.join(PARAMETERIZATIONS)}")
-            kind = PARAMETERIZATIONS[kind]()
+            fourier = kind == Fourier.name
+            kind = Fourier(rate=preset.rate, decay=preset.decay) if fourier else PARAMETERIZATIONS[kind]()
         crops = isinstance(kind, MACO)
         transforms = self.transforms
         if transforms is None:
-            transforms = Transforms(crop(0.5), noise(0.05)) if crops else default_transforms(size)
+            transforms = Transforms(crop(0.5), noise(0.05)) if crops else preset.transforms
         left = _left(transforms, self.without)
-        return Settings(steps, size, kind, left, views=2 if crops else 1, redirect=self.redirect)
+        return Settings(steps or preset.steps, size, kind, left, 2 if crops else 1, self.redirect, window=preset.window)
 
 
 def kinds_of(transforms: Transforms) -> list[str]:

@@ -24,11 +24,11 @@ class Redirected(TorchFunctionMode):
 
     def __torch_function__(self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        limits = _limits(func, args, kwargs)
+        limits = limits_of(func, args, kwargs)
         if limits is None or not args or not isinstance(args[0], Tensor):
             return func(*args, **kwargs)
         x: Tensor = args[0]
-        if func in _IN_PLACE or kwargs.get("inplace") or args[-1] is True:
+        if works_in_place(func, args, kwargs):
             return x.copy_(_Redirect.apply(x.clone(), *limits))
         return _Redirect.apply(x, *limits)
 
@@ -40,7 +40,7 @@ _FALLS = -1.5
 """Below it a hard swish falls, or is flat."""
 
 
-def _limits(func: Callable[..., Any], args: Any, kwargs: dict[str, Any]) -> tuple[float | None, float] | None:
+def limits_of(func: Callable[..., Any], args: Any, kwargs: dict[str, Any]) -> tuple[float | None, float] | None:
     """Between which values a function rises: a lower limit of None says that it is a hard swish. None: another one."""
     if func in _RELU:
         return 0.0, _INF
@@ -52,8 +52,13 @@ def _limits(func: Callable[..., Any], args: Any, kwargs: dict[str, Any]) -> tupl
     return (None, _INF) if func is F.hardswish else None
 
 
+def works_in_place(func: Callable[..., Any], args: Any, kwargs: dict[str, Any]) -> bool:
+    """Whether such a function writes its result over what it is given."""
+    return func in _IN_PLACE or bool(kwargs.get("inplace")) or args[-1] is True
+
+
 class _Redirect(torch.autograd.Function):
-    """See `_limits`."""
+    """See `limits_of`."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, low: float | None, high: float) -> Tensor:

@@ -29,7 +29,8 @@ _SLICES = 16
 class Drawn(Part):
     """One picture. pixels: uint8 (h, w, 3). alpha: (h, w), uint8, where the ascent worked most.
 
-    status: "" or why there is nothing to see. numbers: its checks. steps: that it took.
+    status: "" or why there is nothing to see. numbers: its checks. steps: that it took. is_kernel: it is no result
+    of the ascent but the unit's own filter.
     """
 
     pixels: Picture
@@ -37,6 +38,7 @@ class Drawn(Part):
     status: str
     steps: int
     numbers: Mapping[str, float | None]
+    is_kernel: bool = False
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -79,7 +81,7 @@ def _finite(value: Any) -> Any:
 
 
 def _numbers(drawn: Drawn) -> dict[str, Any]:
-    return {"status": drawn.status or "ok", "steps": drawn.steps, **drawn.numbers}
+    return {"status": drawn.status or "ok", "steps": drawn.steps, "is kernel": drawn.is_kernel, **drawn.numbers}
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -116,11 +118,16 @@ class KernelSheet(Result):
                 title=f"What {what} look for" if not self.layer else f"What {what} looks for",
                 subtitle=f"{self.network} · {self.weights} · {self.kind}, {self.width} "
                 f"{'outputs' if not self.layer else 'channels'} · {self.chosen}",
-                notes=[*self.notes, HOW_TO_READ],
+                notes=[*self.notes, how_to_read([self])],
                 cards=[self._card(kernel) for kernel in self.kernels],
                 footer=seconds,
             )
         )
+
+    @property
+    def optima(self) -> list[Mapping[str, float | None]]:
+        """The numbers of each optimum."""
+        return [kernel.optimum.numbers for kernel in self.kernels]
 
     @property
     def numbers(self) -> dict[str, Any]:
@@ -173,13 +180,14 @@ class KernelSheet(Result):
 
     def _card(self, kernel: KernelPictures) -> Card:
         columns, tiles = [], []
-        if kernel.weights is not None:
+        own = kernel.optimum.is_kernel
+        if kernel.weights is not None and not own:
             columns.append("weights")
             tiles.append(_weights_tile(kernel.weights, self.rank))
-        columns.append("optimum")
+        columns.append("optimum: the kernel itself" if own else "optimum")
         tiles.append(drawn_tile(kernel.optimum, kernel.natural))
         if kernel.negative is not None:
-            columns.append("negative optimum")
+            columns.append("negative optimum: its opposite" if own else "negative optimum")
             tiles.append(drawn_tile(kernel.negative, {}))
         rows = []
         indent = len(tiles)
@@ -197,10 +205,18 @@ class KernelSheet(Result):
         return Card(kernel.label, note, columns, [tiles, *rows], indent)
 
 
-HOW_TO_READ = (
-    "Under each picture: its activation (the spatial mean), beside that of photos if there are any; then how much "
-    "of it is left under shifts and turns, and the share of its energy at high frequencies (photos have about 0.01)."
-)
+def how_to_read(sheets: Sequence[KernelSheet]) -> str:
+    """What the numbers under the pictures of these are."""
+    climbed = list(dict.fromkeys(sheet.settings["climbed"] for sheet in sheets))
+    what = " or ".join(f"the {each}" for each in climbed)
+    if all(each["robustness"] is None for sheet in sheets for each in sheet.optima):
+        return f"Under each picture: its activation ({what})."
+    return (
+        f"Under each picture: its activation ({what}), beside that of photos if there are any; then how much of it "
+        "is left under shifts and turns, and the share of its energy at high frequencies (photos have about 0.01)."
+    )
+
+
 _WORDS = {"top": "unit", "least": "least", "random": "random"}
 _NATURAL = (("z", "z"), ("mean", "photos' mean"), ("max", "max"))
 
@@ -213,12 +229,14 @@ def drawn_tile(drawn: Drawn, natural: Mapping[str, float]) -> Picked:
     ratio = numbers.get("to photos' max")
     first = f"activation {activation}" if ratio is None else f"{activation} = {ratio:.1f} × photos' max"
     robust = "" if numbers["robustness"] is None else f"robust {short(numbers['robustness'])} · "
-    lines = [first, f"{robust}high {short(numbers['high frequencies'])}"]
+    lines = [first]
+    if numbers["high frequencies"] is not None:
+        lines.append(f"{robust}high {short(numbers['high frequencies'])}")
     if numbers.get("judged") is not None:
         lines.append(f"second network: {numbers['judged']:.0%}")
     if drawn.status:
         lines.append(f"{drawn.status} after {drawn.steps} steps")
-    return Picked(drawn.pixels, lines)
+    return Picked(drawn.pixels, lines, cells=drawn.numbers["high frequencies"] is None)
 
 
 def _weights_tile(weights: KernelWeights, rank: int | None) -> Picked:

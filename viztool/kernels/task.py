@@ -14,7 +14,7 @@ from torch import nn
 from viztool.hooks.naming import unwrap
 from viztool.kernels.ascent import INTERRUPTED, Callback, Optima, Progress, Settings
 from viztool.kernels.loop import ascend
-from viztool.kernels.objectives import OUTPUT, Objective, channel, logit
+from viztool.kernels.objectives import OUTPUT, Objective, channel, direction, logit, neuron
 from viztool.kernels.units import Units
 from viztool.models.model import Model
 from viztool.models.reading import said
@@ -74,6 +74,8 @@ class Task:
             "names": len(self.model.classes or ()),
             "layer": self.units.layer,
             "units": list(self.units.indices),
+            "kind": self.units.kind,
+            "directions": None if self.units.directions is None else self.units.directions.tolist(),
             "negative": self.negative,
             "settings": repr(self.settings),
             "seed": self.seed,
@@ -83,9 +85,16 @@ class Task:
 
     def objectives(self, index: int) -> list[Objective]:
         """What is wanted of the unit with this number in the row."""
-        unit = self.units.indices[index]
-        wanted = logit(unit) if self.units.layer == OUTPUT else channel(self.units.layer, unit)
+        wanted = self._wanted(self.units.indices[index])
         return [wanted, -wanted][: self.signs]
+
+    def _wanted(self, unit: int) -> Objective:
+        layer, directions = self.units.layer, self.units.directions
+        if layer == OUTPUT:
+            return logit(unit)
+        if directions is not None:
+            return direction(layer, directions[unit])
+        return neuron(layer, unit) if self.units.kind == "neuron" else channel(layer, unit)
 
     def parts(self, run: Run) -> Iterator[tuple[int, Optima]]:
         """The optima of a few units after another, with the number of the first of them; those of the store first."""

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import Tensor
 
 from viztool.errors import LayerError, ModelError
 from viztool.hooks.naming import named_layers, unwrap
@@ -30,13 +32,19 @@ _NOISES = 64
 
 @dataclass(frozen=True)
 class Units:
-    """Which units to draw, and how they came to be chosen. labels: of each, as the sheet calls it."""
+    """Which units to draw, and how they came to be chosen. labels: of each, as the sheet calls it.
+
+    kind: what is climbed: the spatial mean of a channel, one neuron of it in the middle of the map, or the spatial
+    mean along a direction in channel space. directions: (n, C), which the indices are of.
+    """
 
     layer: str
     indices: tuple[int, ...]
     labels: tuple[str, ...]
     width: int
     chosen: str
+    kind: Literal["channel", "neuron", "direction"] = "channel"
+    directions: Tensor | None = None
 
 
 def one_layer(model: Model, pattern: Pattern) -> str:
@@ -75,6 +83,21 @@ def classes_of(model: Model, targets: Sequence[int | str], size: tuple[int, int]
     indices = class_indices(targets, network.reading.names, width)
     labels = tuple(map(network.reading.name, indices))
     return Units(OUTPUT, indices, labels, width, "classes as asked")
+
+
+def directions_of(model: Model, layer: str, directions: npt.ArrayLike | Tensor, size: tuple[int, int]) -> Units:
+    """Directions in a layer's channels: (C,), or several, (n, C). Raises LayerError for what is none."""
+    width = Stopped(model, [layer], size, fold=False).widths[layer]
+    given = directions.detach().float().cpu() if isinstance(directions, Tensor) else np.asarray(directions, np.float32)
+    vectors = torch.as_tensor(given)
+    vectors = vectors[None] if vectors.dim() == 1 else vectors
+    if vectors.dim() != 2 or vectors.shape[1] != width or not len(vectors):
+        shape = " × ".join(map(str, given.shape)) or "1"
+        raise LayerError(f"a direction of {layer!r} has {width} numbers, one for each channel; this has {shape}")
+    if not bool(vectors.isfinite().all()) or not bool(vectors.any(1).all()):
+        raise LayerError("a direction has numbers that are finite, and not all of them zero")
+    labels = tuple(f"direction {index}" for index in range(len(vectors))) if len(vectors) > 1 else ("direction",)
+    return Units(layer, tuple(range(len(vectors))), labels, width, "directions as given", "direction", vectors)
 
 
 def channels_of(

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from torch import nn
+import numpy.typing as npt
+from torch import Tensor, nn
 
 from viztool.errors import LayerError
 from viztool.hooks.naming import named_layers, unwrap
@@ -16,16 +17,22 @@ from viztool.kernels.examine import Examiner, natural
 from viztool.kernels.main_path import maker_of
 from viztool.kernels.objectives import OUTPUT
 from viztool.kernels.photos import Kind, Photo, PhotoActivity, watch_photos
+from viztool.kernels.presets import preset_of
 from viztool.kernels.recipe import Recipe, kinds_of
 from viztool.kernels.result import Drawn, KernelPictures, KernelSheet
+from viztool.kernels.single import CANVAS, for_single_unit
 from viztool.kernels.task import Run, Task
-from viztool.kernels.units import channels_of, classes_of, one_layer, picture_size
+from viztool.kernels.units import channels_of, classes_of, directions_of, one_layer, picture_size
 from viztool.kernels.weights import weights_of
 from viztool.models.model import Model, wrap_model
 
 _PLAIN_FILTERS = (
     "These are plain filters of the picture: the spatial mean of one asks for a colour and a frame, for no pattern. "
-    "For patterns name the layer behind the next activation function."
+    "Without a size of the picture each unit is drawn by itself."
+)
+_OWN_KERNEL = (
+    "A unit of this layer is one linear filter of the {}: of pictures as strong, none excites it more than that "
+    "filter. It is drawn as a picture, grey where a weight is 0."
 )
 _USUAL, _ALONE = Recipe(), Run()
 
@@ -60,11 +67,13 @@ def visualize_kernels(
     model: Model | nn.Module,
     layer: Pattern | None = None,
     channels: Sequence[int] | None = None,
-    steps: int = 256,
+    steps: int | None = None,
     size: int | tuple[int, int] | None = None,
     seed: int = 0,
     *,
     targets: Sequence[int | str] | None = None,
+    neuron: bool = False,
+    directions: npt.ArrayLike | Tensor | None = None,
     negative: bool | None = None,
     photos: str | Path | Sequence[Photo] | Beside | None = None,
     recipe: Recipe = _USUAL,
@@ -76,8 +85,12 @@ def visualize_kernels(
     layer: one layer, as in `capture`. channels: by default the eight that stand out most, (max − mean) / sd of their
         spatial mean over the photos, or over noise with the spectrum of photos if there are none.
     targets: classes, by index or name, in place of a layer and its channels.
-    steps, size, seed: of the ascent. size: in pixels of the network's input; by default 128, and the size of its photos
-        for classes, which it knows by that, and for a network that takes no other.
+    neuron: draw one unit of each channel, in the middle of its map, in place of the channel's mean.
+    directions: in the layer's channels, (C,) or (n, C), in place of channels.
+    steps, size, seed: of the ascent. steps: by default 256, and 128 of one unit. size: in pixels of the network's
+        input; by default 128, and the size of its photos for classes, which it knows by that, and for a network that
+        takes no other. Where units see 16 pixels or less, as those of a first layer do, one unit is drawn by default,
+        as what it sees; if it is one linear filter, as that.
     negative: also draw what excites each least; by default for channels and not for classes.
     photos: a folder, files, or photos; they stand beside the pictures, and say how large an activation is in nature.
         `Beside` says how many of them, and which.
@@ -96,25 +109,37 @@ def visualize_kernels(
     sides = picture_size(known, name, size)
     beside = Beside(photos) if photos is not None and not isinstance(photos, Beside) else photos
     activity = None
+    if directions is not None and (channels is not None or targets is not None or neuron or beside is not None):
+        raise LayerError("directions go without channels, targets, neuron and photos")
     if beside is not None:
         activity = watch_photos(known, name, beside.found(), keep=beside.keep, seed=seed, callback=run.photo_callback)
-    units = (
-        channels_of(known, name, channels, sides, activity, seed)
-        if targets is None
-        else classes_of(known, targets, sides)
-    )
+    preset = None
+    if targets is not None:
+        units = classes_of(known, targets, sides)
+    elif directions is not None:
+        units = directions_of(known, name, directions, sides)
+    else:
+        units = channels_of(known, name, channels, sides, activity, seed)
+        if size is None and recipe.transforms is None:
+            preset = for_single_unit(known, name)
+        if neuron or preset is not None:
+            units = replace(units, kind="neuron")
+    if preset is not None:
+        sides = CANVAS
     both = (targets is None) if negative is None else negative
-    task = Task(known, units, recipe.settings(steps, sides), both, seed)
-    kernels = _drawn(task, beside, activity, judge, run)
+    task = Task(known, units, recipe.settings(steps, sides, preset or preset_of(known, [name], sides)), both, seed)
+    examiner = Examiner(task, activity, judge, own_kernels=recipe == _USUAL)
+    kernels = _drawn(task, examiner, beside, activity, run)
     return _sheet(task, kernels, beside, activity)
 
 
 def _drawn(
-    task: Task, beside: Beside | None, activity: PhotoActivity | None, judge: Model | None, run: Run
+    task: Task, examiner: Examiner, beside: Beside | None, activity: PhotoActivity | None, run: Run
 ) -> tuple[KernelPictures, ...]:
     """All units of the task, or those that were finished when it was interrupted."""
-    examiner = Examiner(task, activity, judge)
-    maker = maker_of(task.model, task.units.layer, task.units.width, task.settings.size)
+    maker = None
+    if task.units.kind != "direction":
+        maker = maker_of(task.model, task.units.layer, task.units.width, task.settings.size)
     kernels = []
     for first, optima in task.parts(run):
         for offset in range(len(optima) // task.signs):
@@ -157,9 +182,17 @@ def _sheet(
     kinds = kinds_of(settings.transforms)
     transforms = f"random {', '.join(kinds)}" if kinds else "no transforms"
     notes = [f"Gradient ascent: {settings.steps} steps at {h} × {w}, {kind.name}, {transforms}."]
+    seen = ""
+    if settings.window is not None:
+        seen = " × ".join(str(side.stop - side.start) for side in settings.window) + " pixels that it sees"
+        notes = [f"{notes[0][:-1]}; of one unit of each channel, in the middle of its map, the {seen}."]
+    elif units.kind == "neuron":
+        notes = [f"{notes[0][:-1]}; of one unit of each channel, in the middle of its map."]
+    if kernels[0].optimum.is_kernel:
+        notes = [_OWN_KERNEL.format(seen)]
     if beside is not None and activity is not None:
         notes.append(_photo_note(beside, activity))
-    if any(kernel.weights is not None and kernel.weights.sees_colors for kernel in kernels):
+    if units.kind == "channel" and any(kernel.weights is not None and kernel.weights.is_first for kernel in kernels):
         notes.append(_PLAIN_FILTERS)
     return KernelSheet(
         network=model.name,
@@ -171,10 +204,12 @@ def _sheet(
         settings={
             "steps": settings.steps,
             "size": [h, w],
+            "window": None if settings.window is None else [side.stop - side.start for side in settings.window],
             "seed": task.seed,
             "parameterization": kind.name,
             "rate": kind.rate,
             "transforms": repr(settings.transforms),
+            "climbed": _CLIMBED[units.kind],
             "input": "mean and std assumed" if model.input.assumed else model.preprocessing,
         },
         kernels=kernels,
@@ -182,6 +217,9 @@ def _sheet(
         notes=tuple(notes),
         asked=units.indices,
     )
+
+
+_CLIMBED = {"channel": "spatial mean", "neuron": "middle unit", "direction": "spatial mean along a direction"}
 
 
 def _photo_note(beside: Beside, activity: PhotoActivity) -> str:

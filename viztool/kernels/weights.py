@@ -22,13 +22,13 @@ Array = npt.NDArray[np.float32]
 class KernelWeights(Part):
     """The kernel that makes one channel. values: (in, kh, kw), of the layer called `layer`.
 
-    sees_colors: it is the network's first, and its three slices are red, green and blue; or blue, green and red, if
-    bgr. usual: the median length of the layer's kernels.
+    is_first: it is the network's first. bgr: its slices are of blue, green and red. usual: the median length of the
+    layer's kernels.
     """
 
     layer: str
     values: Array
-    sees_colors: bool
+    is_first: bool
     usual: float = 0.0
     bgr: bool = False
 
@@ -36,6 +36,11 @@ class KernelWeights(Part):
     def on_colors(self) -> Array:
         """(3, kh, kw) of one that sees colours: its slices on red, green and blue."""
         return self.values[::-1] if self.bgr else self.values
+
+    @property
+    def sees_colors(self) -> bool:
+        """Whether its slices are red, green and blue."""
+        return self.is_first and len(self.values) == 3
 
     @property
     def vanishes(self) -> bool:
@@ -100,7 +105,7 @@ def weights_of(model: Model, name: str, channel: int) -> KernelWeights:
     return KernelWeights(
         name,
         values.numpy(),
-        first == name and len(values) == 3,
+        first == name,
         float(weight.flatten(1).norm(dim=1).nanmedian()),
         model.input.channel_order == "bgr",
     )
