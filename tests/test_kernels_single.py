@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import viztool
-from viztool.errors import LayerError
+from viztool.errors import LayerError, ViztoolError
 from viztool.kernels import visualize_kernels
 from viztool.kernels.loop import maximize
 from viztool.kernels.network import Stopped
@@ -20,6 +21,7 @@ from viztool.kernels.objectives import channel
 from viztool.kernels.parameterizations import Pixels
 from viztool.kernels.presets import field_of, for_channels, for_classes, preset_of
 from viztool.kernels.transforms import Transforms
+from viztool.kernels.units import read_directions
 from viztool.models.model import wrap_model
 
 
@@ -156,6 +158,18 @@ class TestNeuronsAndDirections:
     def test_what_is_none(self, wrong: dict[str, object], message: str) -> None:
         with pytest.raises(LayerError, match=message):
             visualize_kernels(shared(), "second", size=24, **wrong)
+
+
+class TestCommands:
+    def test_a_direction_from_a_file(self, tmp_path: Path) -> None:
+        vectors = np.arange(12, dtype=np.float32).reshape(2, 6)
+        np.save(tmp_path / "a.npy", vectors)
+        (tmp_path / "a.csv").write_text("0,1,2,3,4,5\n6, 7, 8, 9, 10, 11\n")
+        np.testing.assert_array_equal(read_directions(tmp_path / "a.npy"), vectors)
+        np.testing.assert_array_equal(read_directions(tmp_path / "a.csv"), vectors)
+        (tmp_path / "b.txt").write_text("up")
+        with pytest.raises(ViztoolError, match=r"b\.txt holds no direction; give a \.npy file, or numbers in text"):
+            read_directions(tmp_path / "b.txt")
 
 
 class TestPresets:

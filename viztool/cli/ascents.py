@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -106,6 +106,7 @@ class Drawer:
         """folder: for what is finished. name: beside the bar."""
         from viztool.kernels import Beside, Run, visualize_kernels
         from viztool.kernels.store import FolderStore
+        from viztool.kernels.units import read_directions
 
         asked = self.asked
         pace = None if self.quiet else Pace(name if asked.in_bands else layer or "classes")
@@ -127,7 +128,7 @@ class Drawer:
                 asked.seed,
                 targets=None if layer else list(asked.targets),
                 neuron=asked.neuron and layer is not None,
-                directions=None if asked.direction is None else _directions(Path(asked.direction)),
+                directions=None if asked.direction is None else read_directions(Path(asked.direction)),
                 negative=negative,
                 photos=None if asked.photos is None else Beside(asked.photos, asked.keep, asked.spread),
                 recipe=recipe,
@@ -168,18 +169,6 @@ class Drawer:
         if isinstance(self.asked.channels, str):
             return every_channel(self.model, layer, self.asked.size)
         return self.asked.channels
-
-
-def _directions(path: Path) -> Any:
-    """The numbers of a file: of a .npy as they are, of text a row a line, with spaces or commas between them."""
-    import numpy as np
-
-    try:
-        if path.suffix.lower() == ".npy":
-            return np.load(path, allow_pickle=False)
-        return np.loadtxt(path.read_text().replace(",", " ").splitlines(), np.float32, ndmin=2)
-    except (OSError, ValueError, UnicodeDecodeError) as error:
-        raise click.UsageError(f"{path} holds no direction: a .npy file, or numbers in text ({error})") from error
 
 
 def interrupted(sheet: KernelSheet) -> int:

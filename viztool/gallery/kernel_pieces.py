@@ -67,9 +67,9 @@ KERNEL_PIECES = (
         "kernels_growth",
         _ROOM,
         "How they grow",
-        "Three channels of a middle block, from nothing to their optima; the steps lie closer at the start, where most "
+        "Eight channels of a middle block, from nothing to their optima; the steps lie closer at the start, where most "
         "happens.",
-        ("kernels", "-l", "blocks.4", "-c", "14,42,84", "--no-negative"),
+        ("kernels", "-l", "blocks.4", "-c", "0,14,28,42,56,70,84,98", "--no-negative"),
         suffix=".gif",
         slow=True,
     ),

@@ -12,7 +12,6 @@ from torch.utils.weak import WeakIdKeyDictionary
 
 from viztool.kernels.redirect import limits_of, works_in_place
 
-
 _COPIES = {Tensor.clone, Tensor.detach, Tensor.to}
 """By which `capture` takes an output for itself."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -11,7 +12,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from viztool.errors import LayerError, ModelError
+from viztool.errors import LayerError, ModelError, ViztoolError
 from viztool.hooks.naming import named_layers, unwrap
 from viztool.hooks.select import Pattern, select
 from viztool.kernels.ascent import generators
@@ -83,6 +84,16 @@ def classes_of(model: Model, targets: Sequence[int | str], size: tuple[int, int]
     indices = class_indices(targets, network.reading.names, width)
     labels = tuple(map(network.reading.name, indices))
     return Units(OUTPUT, indices, labels, width, "classes as asked")
+
+
+def read_directions(path: Path) -> npt.NDArray[np.float32]:
+    """The numbers of a file: a .npy, or text with a row for each direction, spaces or commas between the numbers."""
+    try:
+        if path.suffix.lower() == ".npy":
+            return np.asarray(np.load(path, allow_pickle=False), np.float32)
+        return np.loadtxt(path.read_text(encoding="utf-8").replace(",", " ").splitlines(), np.float32, ndmin=2)
+    except (OSError, ValueError) as error:
+        raise ViztoolError(f"{path} holds no direction; give a .npy file, or numbers in text ({error})") from error
 
 
 def directions_of(model: Model, layer: str, directions: npt.ArrayLike | Tensor, size: tuple[int, int]) -> Units:
