@@ -199,13 +199,14 @@ def _beside_random(model: Model, photo: Any, heatmaps: Sequence[Heatmap]) -> lis
 
 def _in_box(heatmap: Heatmap, box: tuple[float, ...]) -> Heatmap:
     from viztool.faithfulness import energy_in_box, pointing_game
+    from viztool.faithfulness.boxes import in_view
     from viztool.render.numbers import percent
 
     energy, pointing = energy_in_box(heatmap, [box]), pointing_game(heatmap, [box])
     place = "inside" if float(pointing.value[0]) > 0.5 else "outside"
     area = float(energy.random[0].mean())
     share = f"{percent(float(energy.value[0]))} in the box ({percent(area)} of the area)"
-    return _told(heatmap, [share, f"peak {place} the box"])
+    return replace(_told(heatmap, [share, f"peak {place} the box"]), box=in_view(box, heatmap.subjects[0]))
 
 
 def _told(heatmap: Heatmap, lines: Sequence[str]) -> Heatmap:

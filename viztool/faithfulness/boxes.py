@@ -39,6 +39,17 @@ def energy_in_box(heatmap: Heatmap, boxes: Boxes) -> Score:
     return _inside(heatmap, torch.where(none, 1.0, evidence), boxes)
 
 
+def in_view(box: Sequence[float], subject: Subject) -> tuple[float, float, float, float]:
+    """A box in pixels of the photo as shares of what the network was given of it, cut off at its border."""
+    left, top, right, bottom = box
+    h, w = subject.view.shape[:2]
+    above, before, below, behind = subject.seen or (0.0, 0.0, float(h), float(w))
+    across = ((side - before) / (behind - before) for side in (left, right))
+    down = ((side - above) / (below - above) for side in (top, bottom))
+    (x0, x1), (y0, y1) = ((min(max(share, 0.0), 1.0) for share in shares) for shares in (across, down))
+    return x0, y0, x1, y1
+
+
 def _inside(heatmap: Heatmap, weights: Tensor, boxes: Boxes) -> Score:
     """The share of the weights, (N, H, W), that lies in the boxes, beside that of the area."""
     if len(boxes) != len(heatmap):

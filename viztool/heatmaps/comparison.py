@@ -33,9 +33,13 @@ class Comparison(Result):
         first = self.heatmaps[0]
         subject = first.subjects[0]
         notes = [
-            "Each tile is one method's map on a scale of its own, which ends at its largest value but for "
+            f"All on one scale, to {number(self._scale, '.3g')}: a paler map says less."
+            if self._scale is not None
+            else "Each tile is one method's map on a scale of its own, which ends at its largest value but for "
             f"{percent(1 - SCALE_SHARE, 1)} of its cells.",
         ]
+        if first.box is not None:
+            notes.append("The frame is the box that was asked about.")
         if self.failed:
             notes.append(f"Not on this network: {', '.join(self.failed)}.")
         return compare_sheet(
@@ -50,6 +54,13 @@ class Comparison(Result):
                 footer=f"viztool {viztool.__version__} · {subject.preprocessing}",
             )
         )
+
+    @property
+    def _scale(self) -> float | None:
+        """The end of the scale that all have in common: of maps of one kind at one layer, with a box."""
+        kinds = {(heatmap.layer, heatmap.unit, heatmap.signed) for heatmap in self.heatmaps}
+        boxed = all(heatmap.box is not None for heatmap in self.heatmaps)
+        return max(heatmap.limit(0) for heatmap in self.heatmaps) if boxed and len(kinds) == 1 else None
 
     @property
     def numbers(self) -> dict[str, Any]:
@@ -78,4 +89,8 @@ class Comparison(Result):
             f"{place}{values.shape[0]} × {values.shape[1]} · max {number(abs(values).max(), '.2g')}",
             *heatmap.checks(0),
         ]
-        return CompareTile(values, heatmap.limit(0), heatmap.signed, lines)
+        limit = heatmap.limit(0) if self._scale is None else self._scale
+        # A value for each pixel is a cloud of dots: over a photo one cannot tell them from it, nor red from blue.
+        plain = not self.raw and values.shape == heatmap.subjects[0].view.shape[:2]
+        shown = abs(values) if plain else values
+        return CompareTile(shown, limit, heatmap.signed, lines, heatmap.flags(0), heatmap.box, plain)

@@ -17,13 +17,21 @@ from viztool.models.subject import Subject
 from viztool.render.canvas import Canvas
 from viztool.render.colormaps import overlay
 from viztool.render.heat import HeatBand, HeatSheet, heat_sheet
-from viztool.render.numbers import number
+from viztool.render.numbers import number, percent
 from viztool.render.predictions import Predictions
 from viztool.render.strip import Strip, StripTile
 from viztool.results import Result, made_by, versions
 
 SCALE_SHARE = 0.995
 """Of a map's cells, those that its colour scale tells apart: a few extreme pixels would leave the others white."""
+
+_MISSED = 0.05  # of the whole: less may be rounding, or a quadrature that is near enough to be read
+_WHY = {
+    "integrated_gradients": "more steps come nearer",
+    "lrp_epsilon": "large parts of both signs cancel, and biases keep theirs",
+    "lrp_zplus": "relevance got lost on its way, so read where, not how much",
+}
+"""What to make of a sum that misses what it should be."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -39,6 +47,8 @@ class Heatmap(Result):
         one moment from another.
     details: what else there is to know of the maps, such as the error of their completeness; ready for JSON.
     measured: lines on what was found of each image's map afterwards, such as `Evaluation.lines`.
+
+    box: (left, top, right, bottom) that was asked about, in shares of what the network was given; drawn on the maps.
 
     Raises ModelError for maps or scores that are not finite.
     """
@@ -57,6 +67,7 @@ class Heatmap(Result):
     over_time: Tensor | None = None
     details: Mapping[str, Any] = field(default_factory=dict)
     measured: Sequence[Sequence[str]] = ()
+    box: tuple[float, float, float, float] | None = None
 
     def __post_init__(self) -> None:
         for name in ("raw", "score", "over_time"):
@@ -167,6 +178,8 @@ class Heatmap(Result):
             lines=lines,
             predictions=self.predictions[index] if self.predictions else Predictions(),
             over_time=self._strip(index),
+            flags=self.flags(index),
+            box=self.box,
         )
 
     def _strip(self, index: int) -> Strip | None:
@@ -199,6 +212,16 @@ class Heatmap(Result):
         if "standard_error" in self.details:
             lines.append(f"standard error {number(self.details['standard_error'][index], '.2g')}")
         return [*lines, *self.measured[index]] if self.measured else lines
+
+    def flags(self, index: int) -> list[str]:
+        """What speaks against an image's map: a sum that should be the score, and is not."""
+        lines: list[str] = []
+        for name in {"completeness", "conservation"} & self.details.keys():
+            missed = self.details[name]["relative"][index]
+            if missed is not None and missed > _MISSED:
+                why = _WHY.get(self.method, "it is no split of the score into parts")
+                lines.append(f"the sum is off by {percent(missed)}: {why}")
+        return lines
 
 
 def _end_of_scale(values: Tensor) -> float:

@@ -12,6 +12,7 @@ from viztool.render.parts import (
     WIDTH,
     blank_page,
     draw_bar,
+    draw_box,
     draw_cells,
     draw_footer,
     draw_lines,
@@ -23,16 +24,24 @@ from viztool.render.text import BODY, RULE, SMALL, TINY, TITLE, fit, wrap
 _COLUMNS = range(3, 6)  # the fewest, and so the largest tiles, that one row has room for
 _GAP = 20
 _LINE = 14
+_FLAG = TINY.with_color((178, 34, 52))
 
 
 @dataclass(frozen=True)
 class CompareTile:
-    """values: (h, w), not normalised, to be drawn up to `limit`. lines: what stands under it, first its name."""
+    """values: (h, w), not normalised, to be drawn up to `limit`. lines: what stands under it, first its name.
+
+    flags: what speaks against it, in red. box: (left, top, right, bottom) in shares of the view. plain: on white, not
+    over the view.
+    """
 
     values: Map
     limit: float
     signed: bool
     lines: Sequence[str]
+    flags: Sequence[str] = ()
+    box: tuple[float, float, float, float] | None = None
+    plain: bool = False
 
 
 @dataclass(frozen=True)
@@ -50,7 +59,7 @@ class CompareSheet:
 
 
 def compare_sheet(sheet: CompareSheet) -> Canvas:
-    """Draw the sheet. Each tile has a scale of its own, from nothing to its largest value."""
+    """Draw the sheet."""
     columns = min(max(len(sheet.tiles), _COLUMNS[0]), _COLUMNS[-1])
     rows = [sheet.tiles[start : start + columns] for start in range(0, len(sheet.tiles), columns)]
     drawn = [_draw_row(sheet, row, _side(columns)) for row in rows]
@@ -75,7 +84,10 @@ def _draw_head(sheet: CompareSheet) -> Canvas:
     y = MARGIN + 11
     for note in sheet.notes:
         y = draw_lines(page, wrap(note, WIDTH - MARGIN - x, SMALL), x, y) + 7
-    for signed in sorted({tile.signed for tile in sheet.tiles}):
+    if any(tile.plain for tile in sheet.tiles):
+        draw_bar(page, x, y, 200, signed=False, overlaid=False, ticks=("0", "", "largest |value|"))
+        y += 38
+    for signed in sorted({tile.signed for tile in sheet.tiles if not tile.plain}):
         ticks = ("negative", "0", "positive") if signed else ("0", "", "largest")
         draw_bar(page, x, y, 200, signed=signed, overlaid=not sheet.raw, ticks=ticks, heat=not signed)
         y += 38
@@ -84,19 +96,29 @@ def _draw_head(sheet: CompareSheet) -> Canvas:
 
 def _draw_row(sheet: CompareSheet, tiles: Sequence[CompareTile], side: int) -> Canvas:
     height, width = size = _fitted(sheet.view, side)
-    captions = [[part for line in tile.lines[1:] for part in wrap(line, side, TINY)] for tile in tiles]
+    captions = [
+        [
+            *((part, TINY) for line in tile.lines[1:] for part in wrap(line, side, TINY)),
+            *((part, _FLAG) for line in tile.flags for part in wrap(line, side, _FLAG)),
+        ]
+        for tile in tiles
+    ]
     page = blank_page(height + 38 + _LINE * max(map(len, captions)))
     for column, (tile, caption) in enumerate(zip(tiles, captions, strict=True)):
         x = MARGIN + column * (side + _GAP)
         heat = not tile.signed
-        if sheet.raw:
+        if tile.plain:
+            draw_cells(page, x, 0, size, tile.values, tile.limit)
+        elif sheet.raw:
             draw_cells(page, x, 0, size, tile.values, tile.limit, heat=heat)
         else:
             draw_over(page, x, 0, size, tile.values, tile.limit, sheet.view, heat=heat)
         page.frame(x, 0, width, height, RULE)
+        if tile.box is not None:
+            draw_box(page, x, 0, size, tile.box)
         page.text(fit(tile.lines[0], side, BODY), x, height + 18, BODY)
-        for index, line in enumerate(caption):
-            page.text(line, x, height + 34 + _LINE * index, TINY)
+        for index, (line, style) in enumerate(caption):
+            page.text(line, x, height + 34 + _LINE * index, style)
     return page
 
 

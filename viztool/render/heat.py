@@ -14,6 +14,7 @@ from viztool.render.parts import (
     WIDTH,
     blank_page,
     draw_bar,
+    draw_box,
     draw_cells,
     draw_footer,
     draw_lines,
@@ -25,6 +26,7 @@ from viztool.render.text import HEADING, RULE, SMALL, fit, wrap
 
 _SIDE = 280
 _GAP = 24
+_FLAG = (178, 34, 52)
 _WORDS = WIDTH - 2 * MARGIN - 3 * (_SIDE + _GAP)
 
 
@@ -33,7 +35,8 @@ class HeatBand:
     """One image. view: (H, W, 3) what the network was given. values: (h, w), not normalised, in `unit`.
 
     limit: where the scale ends; values beyond it have the colour of its end. over_time: what is drawn below, of
-    something that has a time.
+    something that has a time. flags: what speaks against the map, in red. box: (left, top, right, bottom) in shares of
+    the view.
     """
 
     title: str
@@ -46,6 +49,8 @@ class HeatBand:
     lines: Sequence[str]
     predictions: Predictions
     over_time: Strip | None = None
+    flags: Sequence[str] = ()
+    box: tuple[float, float, float, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -69,12 +74,16 @@ def _draw_time(band: HeatBand) -> list[Canvas]:
 def _draw_band(band: HeatBand) -> Canvas:
     subtitle = wrap(band.subtitle, _WORDS, SMALL)
     words = [part for line in band.lines for part in wrap(line, _WORDS, SMALL)]
-    below = MARGIN + 52 + LINE * (len(subtitle) + len(words)) + band.predictions.height(_WORDS)
+    flags = [part for line in band.flags for part in wrap(line, _WORDS, SMALL)]
+    below = MARGIN + 52 + LINE * (len(subtitle) + len(words) + len(flags)) + band.predictions.height(_WORDS)
     page = blank_page(max(MARGIN + _SIDE + 62, below + 20))
     page.text(fit(band.title, _WORDS, HEADING), MARGIN, MARGIN + 15, HEADING)
     y = draw_lines(page, subtitle, MARGIN, MARGIN + 38) + 8
     y = band.predictions.draw(page, MARGIN, y, _WORDS) + 6
-    draw_lines(page, words, MARGIN, y)
+    y = draw_lines(page, words, MARGIN, y)
+    for line in flags:
+        page.text(line, MARGIN, y, SMALL.with_color(_FLAG))
+        y += LINE
 
     width, height = _fitted(band.view)
     size, heat, limit = (height, width), not band.signed, band.limit
@@ -87,6 +96,8 @@ def _draw_band(band: HeatBand) -> Canvas:
         else:
             draw_over(page, x, MARGIN, size, band.values, limit, band.view, heat=heat)
         page.frame(x, MARGIN, width, height, RULE)
+        if band.box is not None:
+            draw_box(page, x, MARGIN, size, band.box)
         if column == 0:
             page.text("what the network was given", x, MARGIN + height + 20, SMALL)
         elif limit == 0:

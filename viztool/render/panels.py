@@ -188,13 +188,14 @@ class Bar:
 
 @dataclass(frozen=True)
 class Bars:
-    """Bars from zero to the right, one below another."""
+    """Bars from zero to the right, one below another. log: in powers of ten, from a tenth of the least."""
 
     rows: Sequence[Bar]
     name: str
     lines: Sequence[str] = ()
     across: int = 2
     top: float | None = None
+    log: bool = False
 
     @property
     def words(self) -> tuple[str, ...]:
@@ -209,12 +210,19 @@ class Bars:
         for index, row in enumerate(self.rows):
             y = index * _BAR_ROW
             page.text(fit(row.label, left - 10, SMALL), 0, y + 17, SMALL.with_color(INK))
-            length = round(room * min(max(row.value / top, 0.0), 1.0))
+            length = round(room * min(max(self._share(row.value, top), 0.0), 1.0))
             page.fill(left, y + 6, room + 1, 13, (240, 242, 244))
             if length:
                 page.fill(left, y + 6, length + 1, 13, row.color)
             page.text(row.text, left + room + 8, y + 17, SMALL.with_color(INK))
         return captioned(page, self.name, self.lines, width)
+
+    def _share(self, value: float, top: float) -> float:
+        """How much of the longest bar a value has."""
+        if not self.log:
+            return value / top
+        least = min((row.value for row in self.rows if row.value > 0), default=top) / 10
+        return float(np.log(value / least) / np.log(top / least)) if value > 0 else 0.0
 
 
 @dataclass(frozen=True)

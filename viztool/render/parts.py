@@ -77,6 +77,15 @@ def draw_over(
     page.image(x, y, size, draw, (int(view.shape[0]), int(view.shape[1])), smooth=True)
 
 
+def draw_box(page: Canvas, x: int, y: int, size: Size, box: tuple[float, float, float, float]) -> None:
+    """A frame that shows on dark and on bright, at (left, top, right, bottom) in shares of what is drawn at x, y."""
+    left, top, right, bottom = (round(share * side) for share, side in zip(box, (size[1], size[0]) * 2, strict=True))
+    for inset, color in ((0, (255, 255, 255)), (2, (20, 20, 20))):
+        width, height = right - left - 2 * inset, bottom - top - 2 * inset
+        if min(width, height) > 2:
+            page.frame(x + left + inset, y + top + inset, width, height, color, 2)
+
+
 def draw_footer(footer: str) -> Canvas:
     """The strip at the foot of a sheet."""
     page = blank_page(46)

@@ -113,6 +113,7 @@ def activations(model: Model, photos: Sequence[Photo], seed: int) -> Story:
             f"{percent(dead_total / max(channels, 1), 1)}: no "
             "gradient gets through them.",
             *(["The layers with the most of them."] if len(found) > len(shown) else []),
+            *(["A ReLU6 is flat above 6, too: it saturates."] if any(map(_is_cut, layers.values())) else []),
         ],
         Table(rows, colors=tuple(colors)),
     )
@@ -132,6 +133,11 @@ def activations(model: Model, photos: Sequence[Photo], seed: int) -> Story:
         ),
     )
     return story
+
+
+def _is_cut(module: nn.Module) -> bool:
+    """Whether it is a ReLU with an upper end."""
+    return isinstance(module, nn.Hardtanh) and module.min_val == 0
 
 
 def _flat(module: nn.Module) -> tuple[float, float] | None:

@@ -19,8 +19,9 @@ from viztool.hooks.evaluating import evaluating
 from viztool.hooks.frozen import frozen
 from viztool.hooks.naming import named_layers, unwrap
 from viztool.models.model import Model
-from viztool.render.numbers import percent
+from viztool.render.numbers import number, percent
 from viztool.render.panels import BAD, GOOD, Grid, Panel, Shot, Table, Words, grey_picture
+from viztool.render.plot import BLUE, ORANGE, Curve, Plot
 from viztool.render.text import Color
 
 _MOST_ROWS = 24
@@ -143,8 +144,38 @@ def _backward(story: Story, model: Model, net: nn.Module, photos: Sequence[Photo
             "grid into every gradient picture.",
             f"Strided convolutions: {names}{more}.",
         ],
-        Shot(grey_picture(crop, low, high), "|gradient|, a part", [f"{side} × {side} pixels"], 3),
+        Shot(grey_picture(crop, low, high), "|gradient|, a part", [f"{side} × {side} pixels"], 4),
+        _spectrum(story, strength),
         Table(rows),
         Grid(relative.numpy(), "power in each phase of 2 × 2", ["of the mean"], form=".2f", cell=52, limit=4),
     )
+    story.on_slide()
     story.above("grid of period 2 in the gradients", found["2"]["grid"], 0.0)
+
+
+def _spectrum(story: Story, strength: Tensor) -> Plot:
+    """Power by frequency from left to right: a grid of period p has peaks at multiples of 1/p."""
+    centred = strength.double() - strength.double().mean()
+    power = (torch.fft.rfft(centred, dim=1).abs() ** 2).mean(0)[1:]
+    frequencies = torch.fft.rfftfreq(strength.shape[1])[1:]
+    # Against the rest around it: a peak of a few times its neighbours is one, wherever it lies.
+    around = torch.stack([power.roll(by) for by in (-3, -2, 2, 3)]).median(0).values.clamp_min(1e-300)
+    peaks = {}
+    for period in (2, 4, 8, 16, 32):
+        at = int((frequencies - 1 / period).abs().argmin())
+        peaks[str(period)] = float(power[at] / around[at])
+    story.numbers["peaks_over_their_neighbours"] = peaks
+    level = (power / power.mean()).clamp_min(1e-12).numpy()
+    marked = [int((frequencies - 1 / period).abs().argmin()) for period in (2, 4, 8, 16, 32)]
+    return Plot(
+        [
+            Curve(frequencies.numpy(), level, "power over its mean", BLUE),
+            Curve(frequencies.numpy()[marked], level[marked], "periods 2 to 32", ORANGE, dots=True, line=False),
+        ],
+        "Spectrum, from left to right",
+        "cycles a pixel",
+        [f"period {period}: {number(peak, '.2g')} times its neighbours" for period, peak in peaks.items()],
+        across=2,
+        log=True,
+        x_ticks=[0.0625, 0.125, 0.25, 0.5],
+    )

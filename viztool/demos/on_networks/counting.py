@@ -50,6 +50,7 @@ def counting(model: Model, photos: Sequence[Photo], seed: int) -> Story:
                 "parameters": row.parameters,
                 "connections": connections,
                 "macs": row.macs,
+                "stage": _stage(row.output_shape),
                 "uses_of_a_weight": connections / row.parameters,
             }
         )
@@ -72,6 +73,7 @@ def counting(model: Model, photos: Sequence[Photo], seed: int) -> Story:
     ]
     left_out = len(layers) - len(shown)
     story.numbers["layers_not_shown"] = left_out
+    _by_stage(story, layers)
     story.band(
         "Layer by layer",
         [
@@ -85,23 +87,54 @@ def counting(model: Model, photos: Sequence[Photo], seed: int) -> Story:
         *([Table(rows)] if shown else [Words(["No layer of it has weights that multiply."])]),
     )
     story.numbers["layers_shown"] = len(shown)
-    order = sorted(layers, key=lambda layer: -layer["uses_of_a_weight"])
-    ends = [*order[:4], *order[4:][-4:]]
     story.when_this_fails(
         ["Sharing saves where a map is large. Behind pooling and in dense layers a weight is used few times, or once."],
         *(
-            [
-                Bars(
-                    [
-                        Bar(str(layer["name"]), float(layer["uses_of_a_weight"]), f"{layer['uses_of_a_weight']:,.1f}")
-                        for layer in ends
-                    ],
-                    "Uses of a weight: the most and the least",
-                    across=1,
-                )
-            ]
-            if ends
+            [Bars(_uses(layers), "Uses of a weight, in powers of ten", ["the most and the least"], across=1, log=True)]
+            if layers
             else []
         ),
     )
     return story
+
+
+def _stage(shape: Sequence[int]) -> str:
+    """The resolution of a layer's output, or that it has none."""
+    sides = shape[2:]
+    return " × ".join(map(str, sides)) if len(sides) > 1 and max(sides) > 1 else "dense"
+
+
+def _by_stage(story: Story, layers: Sequence[dict[str, Any]]) -> None:
+    """What the layers of each resolution have in sum: the first have the work, the last the weights."""
+    stages: dict[str, dict[str, int]] = {}
+    for layer in layers:
+        sums = stages.setdefault(layer["stage"], {"parameters": 0, "macs": 0})
+        for what in sums:
+            sums[what] += layer[what]
+    story.numbers["stages"] = stages
+    if not stages:
+        return
+    story.band(
+        "Stage by stage",
+        ["The layers of each resolution together; the bars are in powers of ten."],
+        *(
+            Bars(
+                [Bar(stage, float(sums[what]), f"{sums[what]:,}", color) for stage, sums in stages.items()],
+                name,
+                log=True,
+            )
+            for what, name, color in (
+                ("parameters", "Parameters", (122, 152, 186)),
+                ("macs", "Multiply-adds", (214, 150, 92)),
+            )
+        ),
+    )
+    story.on_slide()
+
+
+def _uses(layers: Sequence[dict[str, Any]]) -> list[Bar]:
+    order = sorted(layers, key=lambda layer: -layer["uses_of_a_weight"])
+    ends = [*order[:4], *order[4:][-4:]]
+    return [
+        Bar(str(layer["name"]), float(layer["uses_of_a_weight"]), f"{layer['uses_of_a_weight']:,.1f}") for layer in ends
+    ]

@@ -21,6 +21,7 @@ from viztool.render.colormaps import Picture
 from viztool.render.numbers import percent
 from viztool.render.panels import Shot, Words
 from viztool.render.plot import BLUE, GREEN, ORANGE, Curve, Plot
+from viztool.render.text import Color
 from viztool.tensors.tree import tensors_in
 
 _SHIFTS = (0, 1, 2, 3, 4, 6, 8, 12, 16, 24, 32)
@@ -81,11 +82,11 @@ def pooling_invariance(model: Model, photos: Sequence[Photo], seed: int) -> Stor
     first = photos[0]
     story.band(
         "What it is given",
-        ["The first photo, moved and turned; what comes in at the border is mirrored."],
+        ["The photos at rest; the first, moved and turned. What comes in at the border is mirrored."],
+        *(Shot(moved(photo, model.size, 0, 0), photo.source, ["at rest"], 6) for photo in photos[:8]),
         *(
             Shot(moved(first, model.size, shift, angle), name, [], 6)
             for name, shift, angle in (
-                ("at rest", 0, 0),
                 ("moved by 16", 16, 0),
                 ("turned by 15°", 0, 15),
                 ("by 90°", 0, 90),
@@ -99,15 +100,20 @@ def pooling_invariance(model: Model, photos: Sequence[Photo], seed: int) -> Stor
             f"By one pixel its outputs change by {percent(one, 1)} of their deviation, by 10° by "
             f"{percent(float(by_angle[2]), 1)}; {plural}.",
             "An invariant network would be at 0.",
+            *(["The bands are the deviation over the photos."] if len(shifts) > 1 else []),
         ],
         Plot(
-            [Curve(np.array(_SHIFTS, float), 100 * by_shift, "change in %", ORANGE, dots=True)],
+            [
+                Curve(
+                    np.array(_SHIFTS, float), 100 * by_shift, "change in %", ORANGE, 100 * np.std(shifts, 0), dots=True
+                )
+            ],
             "Shift",
             "pixels",
             across=3,
         ),
         Plot(
-            [Curve(np.array(_ANGLES, float), 100 * by_angle, "change in %", BLUE, dots=True)],
+            [_curve(_ANGLES, angles, BLUE)],
             "Rotation",
             "degrees",
             across=3,
@@ -125,6 +131,12 @@ def pooling_invariance(model: Model, photos: Sequence[Photo], seed: int) -> Stor
             "What a network is not built to ignore it can learn to ignore, as far as its training photos moved and "
             "turned."
         ],
-        Words(["A curve of one photo is that of one photo: give several."]),
+        Words(["What is measured is the change on these photos; on others it may be more or less."]),
     )
     return story
+
+
+def _curve(x: Sequence[int], changes: Sequence[Sequence[float]], color: Color) -> Curve:
+    """Their mean, with the deviation over the photos."""
+    spread = 100 * np.std(changes, 0) if len(changes) > 1 else None
+    return Curve(np.array(x, float), 100 * np.mean(changes, 0), "change in %", color, spread, dots=True)
