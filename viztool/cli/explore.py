@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from viztool.cli.batch import Batch, plan, refuse_existing
 from viztool.cli.errors import reported
 from viztool.cli.options import complete_layer, load, model_options
+
+if TYPE_CHECKING:
+    from viztool.kernels import Run
 
 
 @click.command()
@@ -68,13 +72,23 @@ def explore(
 
         model = load(options)
         with batch.attempt(names[0]):
-            page = make(model, photos, layers or None, atlas, kernels, small=small, source=names)
+            finished = target.with_name(f".{target.name}.unfinished")
+            run = _run(finished) if kernels else None
+            page = make(model, photos, layers or None, atlas, kernels, small=small, source=names, run=run)
             batch.wrote(page, page.save(target, force=force))
+            shutil.rmtree(finished, ignore_errors=True)
             if page.warning:
                 click.echo(f"Warning: {page.warning}", err=True)
             if verbose:
                 click.echo(page.in_words, err=True)
     batch.finish("explore")
+
+
+def _run(folder: Path) -> Run:
+    from viztool.kernels import Run
+    from viztool.kernels.store import FolderStore
+
+    return Run(FolderStore(folder))
 
 
 def _target(output: str | None, usual: Path) -> Path:

@@ -8,8 +8,8 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-Kind = Literal["f32", "f24", "f16", "u8", "bytes"]
-"""f32, f16: as they are. f24: floats of 24 bits at most, as many as the blob is made with. u8: 256 steps between the
+Kind = Literal["f32", "f24", "u8", "bytes"]
+"""f32: as they are. f24: floats of 24 bits at most, as many as the blob is made with. u8: 256 steps between the
 least and the largest of each row. bytes: uint8 as they are."""
 
 Reference = dict[str, Any]
@@ -57,10 +57,6 @@ def _planes(content: npt.NDArray[Any], kind: Kind, fraction: int) -> bytes:
     """The first byte of each number, then the second of each: neighbours share exponents and not fractions."""
     if kind == "bytes":
         return bytes(content.tobytes())
-    if kind == "f16":
-        with np.errstate(over="ignore"):
-            own = content.astype("<f2").view(np.uint8).reshape(-1, 2)
-        return bytes(own[:, ::-1].T.tobytes())
     bits = content.astype("<f4").view("<u4").ravel()
     if kind == "f24":
         gone = np.uint32(23 - fraction)

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from viztool.explorer.paths import path_to
+from viztool.explorer.paths import Path, path_to
 from viztool.explorer.record import Recorder, recording
-from viztool.explorer.sums import Sum, needed, sum_of
+from viztool.explorer.sums import Maps, Sum, needed, sum_of
 from viztool.features import FeatureMaps, feature_maps
 from viztool.features.layer_maps import ChannelStatistics, LayerMaps, channel_statistics
 from viztool.hooks.evaluating import evaluating
@@ -95,7 +95,7 @@ def look(model: Model | nn.Module, photo: Picture | Tensor, layers: Patterns | N
         output = net(own)
     layouts = layouts_of(net, x)
 
-    def maps_in(name: str) -> object:
+    def maps_in(name: str) -> Maps:
         def maps(tensor: Tensor) -> Tensor | None:
             if name in flat:
                 return _column(tensor)
@@ -114,7 +114,7 @@ def look(model: Model | nn.Module, photo: Picture | Tensor, layers: Patterns | N
     chosen = sorted([*features.layers, *bare], key=lambda layer: order.index(layer.name) if layer.name in order else -1)
     with torch.no_grad():
         sums = {
-            layer.name: sum_of(recorder, paths[layer.name], second.kept, maps_in(layer.name))  # type: ignore[arg-type]
+            layer.name: sum_of(recorder, paths[layer.name], second.kept, maps_in(layer.name))
             for layer in chosen
             if layer.name in paths
         }
@@ -142,7 +142,7 @@ def _not_exact(model: Model | nn.Module, layers: Patterns | None) -> Patterns | 
     if layers is None:
         return None
     named = named_layers(unwrap(model))
-    return [f"re:^{re.escape(word)}$" if word in named else word for word in as_words(named, layers)]
+    return [f"re:^{re.escape(word)}$" if word and word in named else word for word in as_words(named, layers)]
 
 
 def _column(tensor: Tensor) -> Tensor | None:
@@ -225,13 +225,11 @@ def _classes(
     return tuple(found)
 
 
-def _with_terms(one: Class, recorder: Recorder, second: Recorder, last: object, chosen: Sequence[LayerMaps]) -> Class:
+def _with_terms(
+    one: Class, recorder: Recorder, second: Recorder, last: Path | None, chosen: Sequence[LayerMaps]
+) -> Class:
     """The class with the terms of its score, where a linear layer puts it out."""
-    from dataclasses import replace
-
-    from viztool.explorer.paths import Path
-
-    if not isinstance(last, Path) or last.activation or last.start != last.end:
+    if last is None or last.activation or last.start != last.end:
         return one
     step = recorder.steps[last.start]
     if step.name != "linear" or len(step.shape) != 2 or len(step.sources) != 1:

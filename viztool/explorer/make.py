@@ -13,12 +13,14 @@ from viztool.errors import ModelError
 from viztool.explorer.look import look
 from viztool.explorer.page import Page
 from viztool.explorer.payload import payload
+from viztool.explorer.world import World, add_atlas, add_optima
 from viztool.hooks.select import Patterns
 from viztool.models.model import Model
 from viztool.render.colormaps import Picture
 
 if TYPE_CHECKING:
     from viztool.atlas import Atlas
+    from viztool.kernels import Run
 
 
 def explore(
@@ -30,6 +32,7 @@ def explore(
     *,
     small: bool = False,
     source: str | Sequence[str] = "photo",
+    run: Run | None = None,
 ) -> Page:
     """A page to walk through a network on a photo: every unit, what it looked at, and the sum that made it.
 
@@ -38,8 +41,9 @@ def explore(
     photo: uint8 RGB (H, W, 3), or several, between which the page switches; or a tensor (1, C, H, W), normalised
     already, which a bare network needs. layers: as in `feature_maps`; those without maps are shown as bars.
     atlas: of the network, or the folder it is in: what each channel answers to in a whole data set.
-    kernels: draw what excites the channels most; this takes seconds a channel.
-    small: maps in 256 steps. source: what the photo is called, or each of several.
+    kernels: draw what excites the foremost channels of each layer; this takes seconds a channel.
+    small: maps in 256 steps. source: what the photo is called, or each of several. run: where finished pictures of
+    `kernels` are kept, as in `visualize_kernels`.
 
     The network is left as it was. Raises LayerError and ModelError as `feature_maps` does.
     """
@@ -51,4 +55,12 @@ def explore(
     looks = tuple(look(model, each, layers, name) for each, name in zip(photos, names, strict=True))
     if len({tuple(layer.of.maps.shape for layer in each.layers) for each in looks}) > 1:
         raise ModelError("the photos have maps of several sizes here: make a page of each")
-    return Page(looks, payload(looks, [], small=small))
+    world = World()
+    if atlas is not None:
+        from viztool.atlas import Atlas, open_atlas
+
+        known = atlas if isinstance(atlas, Atlas) else open_atlas(atlas)
+        add_atlas(world, known, model, photos, looks[0])
+    if kernels:
+        add_optima(world, model, looks[0], run)
+    return Page(looks, payload(looks, world, small=small), world)

@@ -21,13 +21,14 @@ from PIL import Image
 
 from viztool.explorer.look import Look
 from viztool.explorer.payload import LARGE, Payload
+from viztool.explorer.world import World
 from viztool.images import atomic_write, mark_of
 from viztool.results import Result, versions
 
 SUFFIXES = (".html", ".htm")
 _SCRIPTS = ("data", "sums", "draw", "state", "tiles", "unit", "side", "page")
 """Parts of the one script, in order."""
-_SHEET_WIDTH = 900
+_SHEET_WIDTH = 640
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -36,6 +37,7 @@ class Page(Result):
 
     looks: tuple[Look, ...]
     payload: Payload
+    world: World
 
     def picture(self) -> npt.NDArray[np.uint8]:
         """The contact sheet, which the page shows where scripts do not run."""
@@ -134,5 +136,5 @@ def _jpeg(picture: npt.NDArray[np.uint8]) -> str:
     sheet = Image.fromarray(picture)
     sheet.thumbnail((_SHEET_WIDTH, 8 * _SHEET_WIDTH))
     out = io.BytesIO()
-    sheet.save(out, "JPEG", quality=70, optimize=True)
+    sheet.save(out, "JPEG", quality=55, optimize=True)
     return base64.b64encode(out.getvalue()).decode()

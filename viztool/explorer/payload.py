@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,7 @@ from viztool.atlas.field import to_numbers
 from viztool.explorer.blob import Blob, Kind, Reference
 from viztool.explorer.look import Class, Look, Shown
 from viztool.explorer.sums import Product, Sum
+from viztool.explorer.world import SHARES, World
 from viztool.inspect.receptive_field import ReceptiveField
 from viztool.render.colormaps import colorize
 from viztool.results import made_by
@@ -37,10 +38,10 @@ class Payload:
     spent: dict[str, int]
 
 
-def payload(looks: Sequence[Look], extra: Sequence[dict[str, Any]], *, small: bool) -> Payload:
+def payload(looks: Sequence[Look], world: World, *, small: bool) -> Payload:
     """Of one network on one or several photos.
 
-    extra: for each layer what else is known of its units. small: maps in 256 steps and terms to 2 digits, where
+    world: what is known of their channels beside. small: maps in 256 steps and terms to 2 digits, where
     otherwise maps are exact, and so are terms on a page of few, of 5 digits on one of more, of 3 on one of many.
     """
     first = looks[0]
@@ -60,8 +61,17 @@ def payload(looks: Sequence[Look], extra: Sequence[dict[str, Any]], *, small: bo
             "signed": blob.add(colorize(np.linspace(-1, 1, 511, dtype=np.float32), 1.0), "bytes", "colours"),
             "heat": blob.add(colorize(np.linspace(0, 1, 256, dtype=np.float32), 1.0, heat=True), "bytes", "colours"),
         },
-        "units": list(extra),
-        "photos": [packing.photo(look) for look in looks],
+        "shares": list(SHARES),
+        "units": [
+            [world.units[layer.of.name].get(channel) for channel in range(len(layer.of.maps))]
+            if layer.of.name in world.units
+            else None
+            for layer in first.layers
+        ],
+        "photos": [
+            packing.photo(look, world.unusual[place] if place < len(world.unusual) else {})
+            for place, look in enumerate(looks)
+        ],
     }
     text = json.dumps(head, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
     whole = len(text).to_bytes(4, "little") + text + blob.joined()
@@ -80,11 +90,17 @@ class _Packing:
     maps: Kind
     parts: Kind
 
-    def photo(self, look: Look) -> dict[str, Any]:
+    def photo(self, look: Look, unusual: Mapping[str, npt.NDArray[np.float32]]) -> dict[str, Any]:
         subject = look.subject
         layers: list[dict[str, Any]] = []
         for shown in look.layers:
-            layers.append(self._layer(shown, layers))
+            rare = unusual.get(shown.of.name)
+            layers.append(
+                {
+                    **self._layer(shown),
+                    "unusual": None if rare is None else self.blob.add(rare, "f32", "statistics"),
+                }
+            )
         return {
             "source": subject.source,
             "view": self.blob.add(subject.view, "bytes", "photo"),
@@ -95,7 +111,7 @@ class _Packing:
             "layers": layers,
         }
 
-    def _layer(self, shown: Shown, before: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    def _layer(self, shown: Shown) -> dict[str, Any]:
         layer = shown.of
         statistics = layer.statistics
         maps = self.blob.add(layer.maps, self.maps, "maps")
@@ -167,7 +183,7 @@ class _Packing:
             "name": one.name,
             "number": one.number,
             "score": one.score,
-            "cams": [packed(cam, "f16", "heatmaps") for cam in _scaled(one.cams)],
+            "cams": [packed(None if cam is None else cam[None], "u8", "heatmaps") for cam in _scaled(one.cams)],
             "peaks": [None if cam is None else float(cam.max()) for cam in one.cams],
             "shares": [packed(share, "f32", "heatmaps") for share in one.shares],
             "bias": one.bias,

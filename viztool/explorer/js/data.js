@@ -28,21 +28,14 @@ class Arrays {
     const raw = this.bytes.subarray(at);
     if (kind === "bytes") return raw.subarray(0, count);
     if (kind === "u8") return steps(raw, shape, count);
-    const planes = { f32: 4, f24: 3, f16: 2 }[kind];
+    const planes = { f32: 4, f24: 3 }[kind];
     const bits = new Uint32Array(count);
     for (let plane = 0; plane < planes; plane++) {
-      const shift = kind === "f16" ? 8 * (1 - plane) : 24 - 8 * plane;
-      const from = plane * count;
+      const shift = 24 - 8 * plane, from = plane * count;
       for (let i = 0; i < count; i++) bits[i] |= raw[from + i] << shift;
     }
-    return kind === "f16" ? Float32Array.from(bits, half) : new Float32Array(bits.buffer);
+    return new Float32Array(bits.buffer);
   }
-}
-
-function half(bits) {
-  const sign = bits & 0x8000 ? -1 : 1, exponent = (bits >> 10) & 31, fraction = bits & 1023;
-  if (exponent === 31) return fraction ? NaN : sign * Infinity;
-  return exponent ? sign * 2 ** (exponent - 15) * (1 + fraction / 1024) : sign * 2 ** -24 * fraction;
 }
 
 function steps(raw, shape, count) {

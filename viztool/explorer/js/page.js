@@ -10,7 +10,7 @@ function prepare() {
         layer.limits[channel] = Number.isFinite(most) ? most : 0;
       }
       layer.limit = layer.limits.reduce((most, each) => Math.max(most, each), 0);
-      Object.assign(layer, head.units[index] || {});
+      layer.units = head.units[index];
     });
   }
 }
@@ -30,7 +30,7 @@ function firstPlace() {
 function options() {
   const kinds = [["index", "by number"], ["spread", "by σ"]];
   if (head.photos.some(photo => photo.classes.length)) kinds.push(["class", "for the class"]);
-  if (head.units.some(each => each && each.unusual)) kinds.push(["unusual", "by how unusual"]);
+  if (head.photos.some(photo => photo.layers.some(layer => layer.unusual))) kinds.push(["unusual", "by how unusual"]);
   byId("sort").append(...kinds.map(([value, text]) => element("option", text, { value })));
   byId("switch").hidden = head.photos.length < 2;
   byId("switch").append(...head.photos.map((photo, which) => {

@@ -32,7 +32,7 @@ function paintPhoto() {
   context.filter = "grayscale(1)";
   context.drawImage(photoCanvas(state.photo), 0, 0);
   context.filter = "none";
-  drawHeat(context, arrays.get(cam), cam.shape[0], cam.shape[1], w, h);
+  drawHeat(context, arrays.get(cam), cam.shape[1], cam.shape[2], w, h);
 }
 
 function showClasses() {
@@ -130,11 +130,8 @@ function showWorld(layer) {
   if (known.optimum) inner.append(figureOf(known.optimum, "what excites it most, by gradient ascent"));
   if (known.words) inner.append(element("p", known.words, { class: "quiet" }));
   if (known.counts) {
-    const value = +byId("unit").dataset.value, { edges, counts } = known;
-    const total = counts.reduce((sum, count) => sum + count, 0);
-    let below = 0;
-    counts.forEach((count, bin) => { if (edges[bin + 1] <= value) below += count; });
-    inner.append(element("p", `This unit's ${said(value)} is above ${(100 * below / total).toFixed(2)} % of the channel's values in the data set.`));
+    const value = +byId("unit").dataset.value;
+    inner.append(element("p", rankWords(known.quantiles, value)));
     const canvas = element("canvas", "", { id: "histogram", role: "img", "aria-label": "How often each value occurs; the mark is this unit's" });
     inner.append(canvas);
     drawHistogram(canvas, known, value);
@@ -144,6 +141,14 @@ function showWorld(layer) {
     inner.append(element("h3", `It ${title}`));
     for (const place of known[kind]) inner.append(figureOf(place.picture, `${place.photo}: ${said(place.value, 3)}`));
   }
+}
+
+// Between which quantiles of the data set a value is.
+function rankWords(quantiles, value) {
+  const over = quantiles.filter(each => each <= value).length, percent = share => `${+(100 * share).toFixed(1)} %`;
+  if (!over) return `This unit's ${said(value)} is below all of the channel's values in the data set.`;
+  if (over === quantiles.length) return `This unit's ${said(value)} is as large as any of the channel's values in the data set.`;
+  return `This unit's ${said(value)} is between the ${percent(head.shares[over - 1])} and the ${percent(head.shares[over])} quantile of the channel's values in the data set.`;
 }
 
 function figureOf(picture, words) {

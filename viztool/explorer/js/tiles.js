@@ -86,7 +86,7 @@ function scores(layer, index) {
   const one = state.photo.classes[state.chosen];
   if (how === "spread") return arrays.get(layer.statistics).subarray(3 * channels);
   if (how === "class" && one && one.shares[index]) return arrays.get(one.shares[index]);
-  if (how === "unusual" && layer.unusual) return layer.unusual;
+  if (how === "unusual" && layer.unusual) return arrays.get(layer.unusual);
   return null;
 }
 

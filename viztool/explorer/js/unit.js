@@ -175,7 +175,16 @@ function termPicture(each) {
   const size = each.product ? each.product.size : current().shape;
   const values = each.product ? givenOf(each.product) : operandMaps(each.operand);
   if (!values || size[1] * size[2] === 1) return null;
-  const canvas = document.createElement("canvas"), [, h, w] = size, from = each.channel * h * w;
+  if (!thumbnails.has(values)) thumbnails.set(values, new Map());
+  const known = thumbnails.get(values);
+  if (!known.has(each.channel)) known.set(each.channel, thumbnail(values, size, each.channel));
+  return known.get(each.channel);
+}
+
+const thumbnails = new Map();
+
+function thumbnail(values, [, h, w], channel) {
+  const canvas = document.createElement("canvas"), from = channel * h * w;
   let limit = 0;
   for (let i = 0; i < h * w; i++) limit = Math.max(limit, Math.abs(values[from + i]));
   drawMap(canvas, values, from, h, w, limit);
