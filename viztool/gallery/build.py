@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from viztool.errors import ImageError
+from viztool.gallery.depends import TILES
 from viztool.gallery.html import page
-from viztool.gallery.piece import INPUTS, Piece
+from viztool.gallery.piece import ATLAS, INPUTS, Piece
 from viztool.gallery.pieces import PIECES
 from viztool.gallery.readme import readme
 from viztool.images import atomic_write
@@ -36,6 +37,8 @@ def build_gallery(folder: Path, pieces: Sequence[Piece], run: Run) -> Iterator[P
 
     The first error ends it: what is done by then stays.
     """
+    if any(piece.arguments[0] == "atlas" for piece in pieces):
+        _build_atlas(folder)
     cores = os.cpu_count() or 1
     workers = max(1, min(cores, len(pieces)))
     # Spawned, since a process with running threads must not be forked.
@@ -56,6 +59,15 @@ def build_gallery(folder: Path, pieces: Sequence[Piece], run: Run) -> Iterator[P
         finally:
             pool.shutdown(cancel_futures=True)
     write_pages(folder)
+
+
+def _build_atlas(folder: Path) -> None:
+    """The atlas that some pieces show, anew."""
+    from viztool.atlas import build_atlas
+    from viztool.models import load_model
+
+    layers = ["blocks.1", "blocks.2", "blocks.4"]
+    build_atlas(load_model(), folder / TILES, folder / ATLAS, layers=layers, restart=True)
 
 
 def write_pages(folder: Path, pieces: Sequence[Piece] = PIECES) -> None:

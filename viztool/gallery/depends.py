@@ -14,6 +14,9 @@ from typing import TypeGuard
 import viztool
 
 _HOUSE = Path(viztool.__file__).parent
+TILES = "tiles.tar"
+"""What the atlas of the gallery is made of."""
+
 _TO_FILES = {"svg", "pdf", "png", "writing", "marks", "finding", "naming"}  # how a drawing gets into a file
 
 _ROOTS = {
@@ -23,6 +26,7 @@ _ROOTS = {
     "kernels": ("viztool.kernels", "viztool.models.load"),
     "dream": ("viztool.kernels", "viztool.models.load"),
     "demo": ("viztool.demos.run",),
+    "atlas": ("viztool.atlas.sheet", "viztool.atlas.build", "viztool.models.load"),
 }
 """Where the drawing of each command begins; of the command line itself only what writes on a sheet."""
 
@@ -38,6 +42,8 @@ def program(arguments: Sequence[str]) -> bytes:
 def photos(arguments: Sequence[str], inputs: Path) -> bytes:
     """A digest of the photos that a command names, and of the one that a demo has of its own."""
     files = [inputs / Path(argument).name for argument in arguments if argument.startswith("{inputs}")]
+    if arguments[0] == "atlas":
+        files.append(inputs.parent / TILES)
     if arguments[0] == "demo" and not files:
         from viztool.demos.photo import reference_path
         from viztool.demos.registry import find

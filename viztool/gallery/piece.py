@@ -12,11 +12,14 @@ from typing import Any
 from viztool.gallery.depends import photos, program
 
 INPUTS = "inputs"
+ATLAS = "tiles.atlas"
 
 
 @dataclass(frozen=True)
 class Piece:
-    """One picture. arguments: of `viztool`, without the output; {inputs} stands for the folder of photos.
+    """One picture. arguments: of `viztool`, without the output.
+
+    In them {inputs} stands for the folder of photos, {atlas} for the atlas of the tiles that are cut from them.
 
     room: what it is filed under. suffix: of the picture's file. slow: whether it takes more than half a minute.
     """
@@ -31,8 +34,8 @@ class Piece:
 
     def command(self, folder: Path) -> list[str]:
         """The arguments of `viztool` that make this piece in `folder`."""
-        inputs = (folder / INPUTS).as_posix()
-        filled = [argument.format(inputs=inputs) for argument in self.arguments]
+        places = {"inputs": (folder / INPUTS).as_posix(), "atlas": (folder / ATLAS).as_posix()}
+        filled = [argument.format(**places) for argument in self.arguments]
         return [*filled, "-o", self.picture(folder).as_posix()]
 
     def shown_command(self, folder: Path) -> str:

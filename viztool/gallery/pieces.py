@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from viztool.gallery.atlas_pieces import ATLAS_PIECES
 from viztool.gallery.demo_pieces import DEMO_PIECES
 from viztool.gallery.kernel_pieces import KERNEL_PIECES
 from viztool.gallery.piece import Piece
@@ -113,6 +114,7 @@ PIECES = (
         "photo, whatever the network has learnt (Adebayo et al. 2018).",
         ("attribute", "{inputs}/coffee.jpg", "--method", "guided_backprop", "--randomize", "weights"),
     ),
+    *ATLAS_PIECES,
     *KERNEL_PIECES,
     *DEMO_PIECES,
 )
