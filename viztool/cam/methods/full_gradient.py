@@ -56,13 +56,16 @@ class _Terms:
     _maps: dict[Size, Tensor] = field(default_factory=dict)
 
     def add(self, layer: str, terms: Tensor) -> None:
-        """The terms ∇_b f ∘ b of one layer, in the form of what it puts out; of the input if its name is empty."""
+        """The terms ∇_b f ∘ b of one layer, in the form of what it puts out; of the input if its name is empty.
+
+        They are written over: new memory for their absolute values would cost more than the values.
+        """
         terms = terms.detach().float()
         self.total = self.total + terms.reshape(len(self.total), -1).sum(1)
         maps = self.layouts.find(layer, terms) if layer else terms
         if maps is None:
             return
-        maps = maps.abs()
+        maps = maps.abs_()
         low, high = maps.amin((1, 2, 3)), maps.amax((1, 2, 3))
         scale = torch.where(high > low, 1 / (high - low), 0)
         rescaled = (maps.sum(1) - maps.shape[1] * low[:, None, None]) * scale[:, None, None]
@@ -71,5 +74,7 @@ class _Terms:
 
     def map(self) -> Tensor:
         """(N, H, W)."""
-        sizes = [F.interpolate(maps[:, None], self.size, mode="bilinear") for maps in self._maps.values()]
-        return torch.cat(sizes, 1).sum(1)
+        whole = self._maps.pop(self.size)  # of the input's own terms
+        for maps in self._maps.values():
+            whole += F.interpolate(maps[:, None], self.size, mode="bilinear")[:, 0]
+        return whole
