@@ -236,7 +236,7 @@ class TestErrors:
             viztool.feature_maps(model, photo)
 
     def test_an_unknown_scale(self, model):
-        with pytest.raises(LayerError, match=r"^normalize is 'foo'; it is one of channel, layer$"):
+        with pytest.raises(LayerError, match=r"^normalize is 'foo'; it is one of channel, layer, minmax$"):
             viztool.feature_maps(model, PHOTO, normalize="foo")
 
     def test_a_layer_that_is_not_in_the_result(self, model):
@@ -377,3 +377,26 @@ def test_statistics_are_those_of_double_precision():
         np.testing.assert_allclose(found.mean[finite], exact[finite].mean((1, 2)), rtol=1e-5)
         np.testing.assert_allclose(found.sd[finite], exact[finite].std((1, 2)), rtol=1e-3)
     assert viztool.features.layer_maps.channel_statistics(maps)[0].sd[0] == 0
+
+
+class TestMinMax:
+    def test_an_offset_does_not_show(self, model):
+        flat = viztool.feature_maps(model, PHOTO, "third", normalize="minmax")
+        with torch.no_grad():
+            model.net.third.bias += 100
+        lifted = viztool.feature_maps(model, PHOTO, "third", normalize="minmax")
+        red = viztool.feature_maps(model, PHOTO, "third", normalize="channel")
+        channel = flat.layers[0].channels[0]
+        for found in (flat, lifted):
+            values, tile = found.layers[0].maps[channel], found._tile(found.layers[0], channel)
+            wanted = (values - values.min()) / (values.max() - values.min())
+            np.testing.assert_allclose(tile.values / tile.limit, wanted, atol=1e-6)
+            assert found._band(found.layers[0]).bar == ("min", "", "max")
+        tile = red._tile(red.layers[0], channel)
+        assert (tile.values / tile.limit).min() > 0.9  # solid red
+        assert any("smallest value" in note for note in lifted._notes())
+
+    def test_what_is_not_finite_or_constant_is_marked_as_ever(self, model):
+        layer = viztool.feature_maps(model, PHOTO, "relu", normalize="minmax")
+        marks = {channel: layer._tile(layer.layers[0], channel).mark for channel in layer.layers[0].channels}
+        assert (marks[1], marks[2]) == ("dead", "always 0.5")

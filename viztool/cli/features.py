@@ -34,10 +34,11 @@ if TYPE_CHECKING:
 @click.option("--overlay", is_flag=True, help="Draw each map over the photo.")
 @click.option(
     "--normalize",
-    type=click.Choice(["channel", "layer"]),
+    type=click.Choice(["channel", "layer", "minmax"]),
     default="channel",
     show_default=True,
-    help="One colour scale for each channel, or one for all of a layer.",
+    help="One colour scale for each channel, or one for all of a layer; or from each channel's smallest value to its "
+    "largest, for maps with a large offset.",
 )
 @model_options
 @output_options

@@ -68,7 +68,8 @@ def feature_maps(
     layers: patterns or modules as in `capture`; by default the last layer at each resolution.
     top: how many channels to draw of each layer, those with the largest spatial standard deviation;
     None for all. All are kept in `.layers[i].maps`.
-    normalize: one colour scale for each "channel", or one for all of a "layer".
+    normalize: one colour scale for each "channel", or one for all of a "layer"; or "minmax", from each channel's
+    smallest value to its largest, for maps with a large offset.
     overlay: draw each map over the photo. source: what the photo is called on the sheet.
 
     The network runs once for each photo, in evaluation mode and without grad, and is left as it was. Raises LayerError

@@ -19,7 +19,7 @@ from viztool.render.sheet import Band, Header, Sheet, contact_sheet
 from viztool.render.tiles import Tile
 from viztool.results import Result, made_by, versions
 
-Normalize = Literal["channel", "layer"]
+Normalize = Literal["channel", "layer", "minmax"]
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -104,15 +104,9 @@ class FeatureMaps(Result):
         )
 
     def _notes(self) -> list[str]:
-        scale = (
-            "Each channel has a colour scale of its own: ±max is the largest value in that tile."
-            if self.normalize == "channel"
-            else "All channels of a layer share one colour scale, given under its name."
-        )
-        zero = "The photo is grey where a map is zero, red" if self.overlay else "A map is white where it is zero, red"
         notes = [
             "Each band is a layer, in the order in which they run; each tile one of its channels.",
-            f"{zero} where it is positive, blue where it is negative. {scale}",
+            self._scale_in_words(),
             "σ, the standard deviation over positions, says how much a channel tells about where. "
             "The channels are ranked by it.",
         ]
@@ -120,16 +114,33 @@ class FeatureMaps(Result):
             notes.append(f"Without maps to draw: {', '.join(self.without_maps)}.")
         return notes
 
+    def _scale_in_words(self) -> str:
+        plain = "The photo is grey" if self.overlay else "A map is white"
+        if self.normalize == "minmax":
+            return (
+                f"{plain} where a channel has its smallest value, red where it has its largest: what all places have "
+                "in common, and the sign, are not shown."
+            )
+        scale = (
+            "Each channel has a colour scale of its own: ±max is the largest value in that tile."
+            if self.normalize == "channel"
+            else "All channels of a layer share one colour scale, given under its name."
+        )
+        where = "a map is" if self.overlay else "it is"
+        return f"{plain} where {where} zero, red where it is positive, blue where it is negative. {scale}"
+
     def _band(self, layer: LayerMaps) -> Band:
         return Band(
             name=layer.name or "(the network)",
             lines=_facts(layer),
             tiles=[self._tile(layer, channel) for channel in layer.channels],
-            signed=layer.signed,
+            signed=layer.signed and self.normalize != "minmax",
             bar=self._bar(layer),
         )
 
     def _bar(self, layer: LayerMaps) -> tuple[str, str, str]:
+        if self.normalize == "minmax":
+            return ("min", "", "max")
         top = "max" if self.normalize == "channel" else f"{layer.limit():.3g}"
         return (f"−{top}", "0", top) if layer.signed else ("0", "", top)
 
@@ -143,8 +154,11 @@ class FeatureMaps(Result):
             mark = "dead" if value == 0 else f"always {value:.2g}"
         else:
             score = f"σ {statistics.sd[channel]:.2g}"
-        limit = layer.limit(channel if self.normalize == "channel" else None)
-        return Tile(layer.maps[channel], limit, f"#{channel}", score, mark)
+        values, limit = layer.maps[channel], layer.limit(channel if self.normalize == "channel" else None)
+        if self.normalize == "minmax" and mark is None:
+            low, high = statistics.low[channel], statistics.high[channel]
+            values, limit = values - low, float(high - low)
+        return Tile(values, limit, f"#{channel}", score, mark)
 
 
 def _facts(layer: LayerMaps) -> Sequence[str]:
