@@ -13,9 +13,8 @@ from PIL import Image
 
 from viztool import __version__
 from viztool.cli import main
-from viztool.demos.result import gif_bytes
 from viztool.errors import ImageError
-from viztool.images import mark_of, read_image, read_mark, signed_by, write_image
+from viztool.images import mark_of, read_image, read_mark, signed_by, write_film, write_image
 from viztool.images.marks import Mark, digest
 from viztool.images.writing import atomic_write
 from viztool.render.canvas import Canvas
@@ -62,9 +61,9 @@ def test_the_mark_changes_no_pixel_and_no_array(tmp_path):
 def test_a_moving_picture_says_it_in_its_comment(tmp_path):
     path = tmp_path / "x.gif"
     frames = [PIXELS, 255 - PIXELS]
-    path.write_bytes(gif_bytes(frames, mark_of(NUMBERS).text))
+    write_film(path, frames, mark=mark_of(NUMBERS))
     assert read_mark(path) == mark_of(NUMBERS)
-    path.write_bytes(gif_bytes(frames))
+    write_film(path, frames)
     assert read_mark(path) is None
 
 

@@ -122,14 +122,14 @@ def _is_folder(output: str) -> bool:
 def check_output(output: str | None, batch: Batch, *, npz: bool = False, films: bool = False) -> None:
     """Raise for a file of a kind that is not written, and for two things that cannot both go to standard output.
 
-    films: whether it may be a .gif.
+    films: whether it may be a .gif or an .mp4.
     """
     from viztool.results import check_target
 
     if output is None:
         return
     if output != STDOUT:
-        if not _is_folder(output) and not (films and Path(output).suffix.lower() == ".gif"):
+        if not _is_folder(output) and not (films and Path(output).suffix.lower() in (".gif", ".mp4")):
             with usage():
                 check_target(Path(output))
         return

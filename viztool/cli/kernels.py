@@ -50,7 +50,7 @@ class _Files:
     @property
     def only_film(self) -> bool:
         """Whether there is to be no sheet."""
-        return self.target.suffix.lower() == ".gif"
+        return self.target.suffix.lower() in (".gif", ".mp4")
 
     @property
     def several(self) -> bool:
@@ -60,7 +60,9 @@ class _Files:
     @property
     def film(self) -> Path | None:
         """Where one is asked for."""
-        return self.target.with_suffix(".gif") if self.gif or self.only_film else None
+        if self.only_film:
+            return self.target
+        return self.target.with_suffix(".gif") if self.gif else None
 
     @property
     def unfinished(self) -> Path:
@@ -148,7 +150,7 @@ class _Files:
     "-o",
     "--output",
     metavar="FILE",
-    help="The file to write; a .gif is a film, and - standard output. [default: LAYER_kernels.png]",
+    help="The file to write; a .gif or .mp4 is a film, and - standard output. [default: LAYER_kernels.png]",
 )
 @click.option("--force", is_flag=True, help="Replace files that are not viztool's.")
 @click.option("--json", "as_json", is_flag=True, help="Print a manifest with every number, and nothing else.")

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import io
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
-
 from viztool.demos.claims import Claim
 from viztool.demos.errors import DemoError
 from viztool.demos.story import Story, plain
-from viztool.images import atomic_write, mark_of
+from viztool.images import mark_of, write_film
+from viztool.images.film import FILMS
 from viztool.render.canvas import Canvas
 from viztool.render.colormaps import Picture
 from viztool.render.demo_sheet import DemoSheet, Stated, demo_sheet
@@ -23,16 +20,6 @@ from viztool.results import Result, made_by, versions
 
 _FRAME_MS = 450
 _LAST_MS = 2000  # the whole, before it begins again
-
-
-def gif_bytes(frames: Sequence[Picture], note: str = "") -> bytes:
-    """Pictures of one size as the content of a GIF that repeats. note: its comment."""
-    images = [Image.fromarray(frame).quantize(128, dither=Image.Dither.NONE) for frame in frames]
-    durations = [_FRAME_MS] * (len(images) - 1) + [_LAST_MS]
-    buffer = io.BytesIO()
-    told = {"comment": note.encode()} if note else {}
-    images[0].save(buffer, "GIF", save_all=True, append_images=images[1:], duration=durations, loop=0, **told)
-    return buffer.getvalue()
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -77,19 +64,18 @@ class DemoResult(Result):
         return slide(self.title, band.panels, stated, band.lines, footer)
 
     def save(self, path: str | PathLike[str], *, force: bool = True) -> Path:
-        """Write the sheet, or the moving picture if the suffix is .gif, whole or not at all. Returns the path.
+        """Write the sheet, or the moving picture if the suffix is .gif or .mp4, whole or not at all. Returns the path.
 
         Raises ImageError if it cannot be written, DemoError if the demo does not move.
         """
         target = Path(path)
-        if target.suffix.lower() != ".gif":
+        if target.suffix.lower() not in FILMS:
             return super().save(target, force=force)
         if self.story.movie is None or self.is_slide:
             raise DemoError(f"{self.name} does not move; write a .png")
-        content = gif_bytes(self.story.movie.frames(), mark_of(self.numbers).text)
-        with atomic_write(target, force=force) as file:
-            file.write(content)
-        return target
+        frames = self.story.movie.frames()
+        durations = [_FRAME_MS] * (len(frames) - 1) + [_LAST_MS]
+        return write_film(target, frames, durations, force=force, mark=mark_of(self.numbers))
 
     @property
     def numbers(self) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """Files ↔ uint8 RGB arrays: the only room that opens or writes a picture."""
 
+from viztool.images.film import write_film
 from viztool.images.finding import find_images
 from viztool.images.marks import mark_of, read_mark, signed_by
 from viztool.images.reading import MAX_PIXELS, read_image
@@ -15,5 +16,6 @@ __all__ = [
     "read_mark",
     "refuse_others",
     "signed_by",
+    "write_film",
     "write_image",
 ]

@@ -97,6 +97,8 @@ def read_mark(path: str | os.PathLike[str]) -> Mark | None:
         file.seek(0)
         if head.startswith(b"%PDF"):
             return _parsed(_pdf_note(file.read()))
+        if head[4:8] == b"ftyp":
+            return _parsed(_film_note(file.read()))
         if head.startswith(b"PK"):
             return _parsed(_archive_note(file))
         if head.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"<"):
@@ -125,6 +127,15 @@ def _of_picture(file: BinaryIO) -> Mark | None:
 def _pdf_note(content: bytes) -> str | None:
     found = _PDF_MARK.findall(content)
     return re.sub(rb"\\(.)", rb"\1", found[-1], flags=re.DOTALL).decode("latin-1") if found else None
+
+
+def _film_note(content: bytes) -> str | None:
+    """The comment of an MP4: a box that is named so, with its data in a box inside."""
+    at = content.find(b"\xa9cmt")
+    if at < 0:
+        return None
+    size = int.from_bytes(content[at + 4 : at + 8], "big")
+    return content[at + 20 : at + 4 + size].decode("utf-8", "replace")
 
 
 def _archive_note(file: BinaryIO) -> str | None:

@@ -9,10 +9,9 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from PIL import Image
 
 from viztool.errors import ViztoolError
-from viztool.images import atomic_write, mark_of, write_image
+from viztool.images import mark_of, write_film, write_image
 from viztool.kernels.ascent import Progress
 from viztool.kernels.pixels import to_pixels
 from viztool.render.colormaps import Picture
@@ -74,14 +73,11 @@ class Growth:
         return frames
 
     def save(self, path: str | PathLike[str], *, labels: Sequence[str] = (), force: bool = True) -> Path:
-        """Write the film as an endless GIF, the step under each frame, whole or not at all."""
+        """Write the film, an endless .gif or an .mp4, the step under each frame, whole or not at all."""
         counted = zip(self.wanted, self.frames(labels), strict=False)
-        first, *others = [Image.fromarray(_with_step(frame, step)).quantize(128) for step, frame in counted]
-        durations = [_MILLISECONDS] * len(others) + [_LAST]
-        comment = mark_of().text.encode()
-        with atomic_write(path, force=force) as file:
-            first.save(file, "GIF", save_all=True, append_images=others, duration=durations, loop=0, comment=comment)
-        return Path(path)
+        frames = [_with_step(frame, step) for step, frame in counted]
+        durations = [_MILLISECONDS] * (len(frames) - 1) + [_LAST]
+        return write_film(path, frames, durations, force=force, mark=mark_of())
 
     def save_frames(self, folder: str | PathLike[str], *, force: bool = True) -> list[Path]:
         """Write each frame as a PNG with its step in the name."""
