@@ -133,6 +133,7 @@ def _ink(story: Story, rng: np.random.Generator) -> None:
         Shot(grey_picture(blocks(dark, 4).max(-1), 0, 1), "max", [f"{percent(after['black ink'], 1)} ink"], 6),
         Shot(grey_picture(blocks(dark, 4).mean(-1), 0, 1), "mean", [f"{percent(1 - after['mean'], 1)} on average"], 6),
     )
+    story.on_slide(16)
 
 
 def _noise(story: Story, rng: np.random.Generator) -> None:

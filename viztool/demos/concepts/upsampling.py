@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch.nn import functional as F
 
@@ -14,13 +15,22 @@ from viztool.render.numbers import number
 from viztool.render.panels import Equation, Grid, Shot, Table, grey_picture
 
 
+def _busiest(grey: npt.NDArray[np.float32], side: int) -> npt.NDArray[np.float32]:
+    """The part of the photo that varies most: on a smooth one all ways to enlarge look the same."""
+    side = min(side, *grey.shape)
+    mean, square = (cv2.blur(each, (side, side)) for each in (grey, grey**2))
+    half = side // 2
+    inside = (square - mean**2)[half : half + grey.shape[0] - side + 1, half : half + grey.shape[1] - side + 1]
+    top, left = divmod(int(inside.argmax()), inside.shape[1])
+    return grey[top : top + side, left : left + side]
+
+
 @demo("upsampling", "What does bilinear interpolation do?", claims=[12], photo="cat")
 def upsampling(photo: Photo, seed: int) -> Story:
     """The four weights at a point, planes on which it is exact, OpenCV's resize, and a transposed convolution."""
     story = Story()
     grey = photo.unit.astype(np.float32)
-    top, left = grey.shape[0] // 3, max(0, grey.shape[1] // 2 - 14)
-    crop = grey[top : top + 28, left : left + 28]
+    crop = _busiest(grey, 28)
     x = torch.from_numpy(crop.copy())[None, None]
     size = (crop.shape[0] * 8, crop.shape[1] * 8)
     shots = []
