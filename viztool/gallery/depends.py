@@ -17,7 +17,7 @@ _HOUSE = Path(viztool.__file__).parent
 TILES = "tiles.tar"
 """What the atlas of the gallery is made of."""
 
-_TO_FILES = {"svg", "pdf", "png", "writing", "marks", "finding", "naming"}  # how a drawing gets into a file
+_TO_FILES = {"svg", "pdf", "png", "writing", "marks", "finding", "naming", "film"}  # how a drawing gets into a file
 
 _ROOTS = {
     "features": ("viztool.features", "viztool.models.load"),
@@ -105,7 +105,7 @@ def _counts(name: str) -> bool:
     parts = name.split(".")
     if parts[0] != "viztool" or len(parts) < 2 or (parts[1] == "cli" and name != "viztool.cli.heatmaps"):
         return False
-    return parts[-1] not in _TO_FILES and name != "viztool.demos" and _file(name).is_file()
+    return parts[-1] not in _TO_FILES and name not in ("viztool.demos", "viztool.images") and _file(name).is_file()
 
 
 def _file(name: str) -> Path:
