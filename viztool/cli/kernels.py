@@ -117,7 +117,9 @@ class _Files:
     help="Draw a direction in the layer's channels, or several: a .npy file, or numbers in text, a row for each.",
 )
 @click.option(
-    "--steps", type=click.IntRange(min=1), help="Of gradient ascent. [default: 256, and 128 where one unit is drawn]"
+    "--steps",
+    type=click.IntRange(min=1),
+    help="Of gradient ascent. [default: 384; classes 256, first layers 128 or 256]",
 )
 @click.option("--photos", metavar="FOLDER", type=click.Path(exists=True), help="Photos to set beside the pictures.")
 @click.option("--keep", type=click.IntRange(min=1), default=4, show_default=True, help="Photos of each channel.")

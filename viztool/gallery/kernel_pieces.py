@@ -7,6 +7,7 @@ from viztool.gallery.piece import Piece
 _ROOM = "What a kernel looks for"
 
 _CLASSES = ("goldfinch", "peacock", "tarantula", "tiger", "daisy", "espresso", "castle", "volcano")
+_STEPS = ("--steps", "256")  # two thirds of the time for nearly the same pictures
 
 
 def _each(option: str, *values: str) -> tuple[str, ...]:
@@ -19,9 +20,10 @@ KERNEL_PIECES = (
         _ROOM,
         "From edges to textures to parts to classes",
         "The embedded network, a band for each stage: the picture that excites each unit most, found by gradient "
-        "ascent from noise; no photo was used. Each picture keeps at least three quarters of its activation when it is "
-        "shifted and turned.",
-        ("kernels", *_each("-l", *(f"blocks.{stage}" for stage in range(7))), *_each("--target", *_CLASSES)),
+        "ascent from noise; no photo was used. Of the first block single units are drawn, as the 7 × 7 pixels that "
+        "they see; of the others, each picture keeps at least three quarters of its activation when it is shifted and "
+        "turned.",
+        ("kernels", *_each("-l", *(f"blocks.{stage}" for stage in range(7))), *_each("--target", *_CLASSES), *_STEPS),
         slow=True,
     ),
     Piece(
@@ -30,17 +32,17 @@ KERNEL_PIECES = (
         "Eight channels of a middle block",
         "Of each its weights, what excites it most, what excites it least, and the numbers that say whether to believe "
         "the pictures.",
-        ("kernels", "-l", "blocks.4"),
+        ("kernels", "-l", "blocks.4", *_STEPS),
         slow=True,
     ),
     Piece(
         "kernels_param",
         _ROOM,
         "The same class by pixels, Fourier, MACO ...",
-        "One objective, one seed, and five things that the picture is made from. Pixels end in a fine pattern, two "
-        "fifths of their energy at high frequencies. Fourier coefficients reach the highest activation. MACO may only "
-        "move the phases of a spectrum that photos have, at half of that activation. A small network of x and y (CPPN) "
-        "finds next to nothing of these classes.",
+        "One objective, one seed, and five things that the picture is made from. Pixels end in a fine pattern and "
+        "reach two thirds of the activation of Fourier coefficients. MACO may only move the phases of a spectrum that "
+        "photos have, at four fifths of it. A pyramid reaches as much. A small network of x and y (CPPN) finds next "
+        "to nothing of these classes.",
         ("kernels", "--target", "tarantula", "--target", "goldfinch", "--compare", "param"),
         slow=True,
     ),
@@ -51,15 +53,16 @@ KERNEL_PIECES = (
         "The same channels with one kind of random transform left out, and with none. With none the activation is the "
         "highest, and two thirds of it are gone when the picture is shifted and turned: the number alone would choose "
         "the worst picture.",
-        ("kernels", "-l", "blocks.4", "-c", "14,84", "--compare", "transforms"),
+        ("kernels", "-l", "blocks.4", "-c", "14,84", "--compare", "transforms", *_STEPS),
         slow=True,
     ),
     Piece(
         "kernels_redirect",
         _ROOM,
         "Dead units, before and after",
-        "Behind a ReLU6, five of these six units get no gradient from where an ascent starts, so nothing ever happens. "
-        "With gradients redirected in the first steps all wake up, and reach 6, the most that a ReLU6 puts out.",
+        "Behind a ReLU6, these six units get no gradient from where an ascent starts, so nothing ever happens. With "
+        "gradients redirected in the first steps all wake up; then what the ReLU6 is given is climbed, beyond the 6 "
+        "that it puts out at most.",
         ("kernels", "-l", "bn2", "-c", "0-5", "--compare", "redirect", "--steps", "128"),
         slow=True,
     ),
@@ -67,9 +70,9 @@ KERNEL_PIECES = (
         "kernels_growth",
         _ROOM,
         "How they grow",
-        "Eight channels of a middle block, from nothing to their optima; the steps lie closer at the start, where most "
+        "Three channels of a middle block, from nothing to their optima; the steps lie closer at the start, where most "
         "happens.",
-        ("kernels", "-l", "blocks.4", "-c", "0,14,28,42,56,70,84,98", "--no-negative"),
+        ("kernels", "-l", "blocks.4", "-c", "14,42,84", "--no-negative", *_STEPS),
         suffix=".gif",
         slow=True,
     ),

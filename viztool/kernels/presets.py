@@ -41,7 +41,7 @@ def for_classes(size: Size) -> Preset:
 def for_channels(size: Size, field: ReceptiveField | None) -> Preset:
     """Shifts, zooms and turns; a slow ascent for what sees little. field: of the layer, None if it is not known."""
     fine = field is not None and not field.everything and max(field.size) < _COARSE
-    return Preset(default_transforms(size), 0.05 if fine else 0.2, 1.5, 256)
+    return Preset(default_transforms(size), *((0.05, 1.5, 256) if fine else (0.2, 1.5, 384)))
 
 
 def default_transforms(size: Size) -> Transforms:
