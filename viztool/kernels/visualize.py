@@ -87,10 +87,10 @@ def visualize_kernels(
     targets: classes, by index or name, in place of a layer and its channels.
     neuron: draw one unit of each channel, in the middle of its map, in place of the channel's mean.
     directions: in the layer's channels, (C,) or (n, C), in place of channels.
-    steps, size, seed: of the ascent. steps: by default 128 to 384, see `viztool.kernels.presets`. size: in pixels of the network's
-        input; by default 128, and the size of its photos for classes, which it knows by that, and for a network that
-        takes no other. Where units see 16 pixels or less, as those of a first layer do, one unit is drawn by default,
-        as what it sees; if it is one linear filter, as that.
+    steps, size, seed: of the ascent. steps: by default 128 to 384, see `viztool.kernels.presets`. size: in pixels of
+        the network's input; by default 128, and the size of its photos for classes, which it knows by that, and for a
+        network that takes no other. Where units see 16 pixels or less, as those of a first layer do, one unit is drawn
+        by default, as what it sees; if it is one linear filter, as that.
     negative: also draw what excites each least; by default for channels and not for classes.
     photos: a folder, files, or photos; they stand beside the pictures, and say how large an activation is in nature.
         `Beside` says how many of them, and which.
