@@ -39,10 +39,11 @@ KERNEL_PIECES = (
         "kernels_param",
         _ROOM,
         "The same class by pixels, Fourier, MACO ...",
-        "One objective, one seed, and five things that the picture is made from. Pixels end in a fine pattern and "
-        "reach two thirds of the activation of Fourier coefficients. MACO may only move the phases of a spectrum that "
-        "photos have, at four fifths of it. A pyramid reaches as much. A small network of x and y (CPPN) finds next "
-        "to nothing of these classes.",
+        "One objective, one seed, and five things that the picture is made from. Pixels end in a fine pattern, half "
+        "of their energy at high frequencies, and reach two thirds of the activation of Fourier coefficients. MACO "
+        "may only move the phases of a spectrum that photos have, at four fifths of it. A pyramid reaches as much, "
+        "with seven times the high frequencies. A small network of x and y (CPPN) finds next to nothing of these "
+        "classes.",
         ("kernels", "--target", "tarantula", "--target", "goldfinch", "--compare", "param"),
         slow=True,
     ),
