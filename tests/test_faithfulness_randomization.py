@@ -58,6 +58,21 @@ class TestWeights:
         torch.testing.assert_close(found.spearman, torch.ones(6, 1))
         torch.testing.assert_close(found.ssim, torch.ones(6, 1))
 
+    def test_all_maps_are_of_the_layer_that_the_trained_network_chose(self):
+        asked = []
+
+        def explained(model, photo, target=None, layer=None):
+            asked.append(layer)
+            return viztool.class_activation_map(model, photo, "gradcam", target, layer or "1")
+
+        net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3))
+        own = viztool.wrap_model(net.eval(), size=16, mean=0.5, std=0.5, classes=["a", "b", "c"])
+        found = randomize_weights(own, photos(1)[0], explained)
+        assert asked == [None] + [["1"]] * len(found.steps)
+        asked.clear()
+        randomize_weights(own, photos(1)[0], partial(explained, layer="0"))  # a layer of one's own stays
+        assert set(asked) == {"0"}
+
     def test_the_users_network_is_not_touched(self):
         net = SmallNet().train()
         model = viztool.wrap_model(net, size=16, mean=0.5, std=0.5)

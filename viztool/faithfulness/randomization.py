@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import copy
+import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any, TypeAlias
 
 import torch
@@ -42,6 +44,7 @@ def randomize_weights(
     if steps < 1:
         raise ViztoolError(f"steps must be at least 1, got {steps}")
     original = explain(model, photo)
+    explain = _held(explain, original)
     private = _copy(model)
     net = unwrap(private)
     looks, _ = looks_at(private, photo, "photo")
@@ -82,6 +85,17 @@ def randomize_labels(
     if len(others) > 1:
         names[1:] = [f"other class {index + 1}" for index in range(count)]
     return SanityCheck("labels", original, tuple(names), tuple(maps), seed)
+
+
+def _held(explain: Explain, original: Heatmap) -> Explain:
+    """The same at the layers of the original, where nobody said which: a randomised network may choose others."""
+    try:
+        asked = inspect.signature(explain).parameters.get("layer")
+    except (TypeError, ValueError):  # a callable that does not tell
+        return explain
+    if asked is None or asked.default is not None or not original.layer:
+        return explain
+    return partial(explain, layer=list(original.layer))
 
 
 def _again(explain: Explain, model: Model | nn.Module, photo: Shown, original: Heatmap) -> Heatmap:
