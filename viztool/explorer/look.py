@@ -147,7 +147,7 @@ def _not_exact(model: Model | nn.Module, layers: Patterns | None) -> Patterns | 
 
 def _column(tensor: Tensor) -> Tensor | None:
     """A layer's numbers without places, (C, 1, 1); None if they have some."""
-    return tensor.reshape(-1, 1, 1) if tensor.dim() >= 2 and tensor.numel() == tensor.shape[1] else None
+    return tensor.float().cpu().reshape(-1, 1, 1) if tensor.dim() >= 2 and tensor.numel() == tensor.shape[1] else None
 
 
 def _statistics(column: Tensor) -> ChannelStatistics:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 from viztool.explorer.record import Recorder, Ref, Step, replayed
@@ -140,6 +139,6 @@ def _alone(step: Step, steps: Sequence[Step]) -> bool:
     return len(sources) == 1 and steps[sources[0]].shape == step.shape
 
 
-def zeros(steps: Sequence[Step], leaves: Sequence[int], dtype: torch.dtype) -> dict[int, Tensor]:
-    """Zero for each leaf."""
-    return {leaf: torch.zeros(steps[leaf].shape, dtype=dtype) for leaf in leaves}
+def zeros(steps: Sequence[Step], leaves: Sequence[int], like: Tensor) -> dict[int, Tensor]:
+    """Zero for each leaf, of the type and in the place of `like`."""
+    return {leaf: like.new_zeros(steps[leaf].shape) for leaf in leaves}

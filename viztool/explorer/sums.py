@@ -102,7 +102,7 @@ def sum_of(recorder: Recorder, path: Path, kept: Mapping[int, Tensor], maps: Map
     total = maps(added(recorder, path, {path.start: kept[path.start]}))
     if total is None:
         return None
-    total = total.float()
+    total = total.float().cpu()
     whole = Sum(torch.zeros(len(total)), (), (Operand(total, path.start),), total, path.activation, path.start)
     if path.leaves == (path.start,) and recorder.steps[path.start].name not in PRODUCTS:
         return whole
@@ -124,8 +124,8 @@ def sum_of(recorder: Recorder, path: Path, kept: Mapping[int, Tensor], maps: Map
 
 def _parts(recorder: Recorder, path: Path, kept: Mapping[int, Tensor], maps: Maps) -> Sum | None:
     steps = recorder.steps
-    nothing = zeros(steps, path.leaves, torch.float32)
-    shift = _required(maps(added(recorder, path, nothing)))
+    nothing = zeros(steps, path.leaves, kept[path.start])
+    shift = _required(maps(added(recorder, path, nothing))).float().cpu()
     products: list[Product] = []
     operands: list[Operand] = []
     bias = _per_channel(shift)
@@ -134,13 +134,13 @@ def _parts(recorder: Recorder, path: Path, kept: Mapping[int, Tensor], maps: Map
         operands.append(Operand(shift, None))
     for leaf in path.leaves:
         ones = {**nothing, leaf: torch.ones_like(nothing[leaf])}
-        scale = _per_channel(_required(maps(added(recorder, path, ones))) - shift)
+        scale = _per_channel(_required(maps(added(recorder, path, ones))).float().cpu() - shift)
         made = None
         if steps[leaf].name in PRODUCTS and scale is not None:
             made = _product(recorder, path, leaf, kept, maps)
         if made is None or scale is None:
-            own = {**nothing, leaf: kept[leaf].float()}
-            operands.append(Operand(_required(maps(added(recorder, path, own))) - shift, leaf))
+            own = {**nothing, leaf: kept[leaf]}
+            operands.append(Operand(_required(maps(added(recorder, path, own))).float().cpu() - shift, leaf))
             continue
         product, own_bias = made
         products.append(_scaled(product, scale))
@@ -157,16 +157,16 @@ def _product(
     weight, own_bias = values["weight"], values["bias"]
     if not isinstance(values["input"], Ref) or not isinstance(weight, Tensor) or weight.numel() > _LARGEST:
         return None
-    weight = weight.detach().float()
+    weight = weight.detach().float().cpu()
     count = torch.arange(kept[leaf].numel(), dtype=torch.float64).view(step.shape)
     order = _required(maps(placed(recorder, path, leaf, count))).round().long()
-    bias = torch.zeros(len(order)) if own_bias is None else own_bias.detach().float()
+    bias = torch.zeros(len(order)) if own_bias is None else own_bias.detach().float().cpu()
     source = values["input"].step
     if step.name == "linear":
         rows = order[0] // len(weight)
         if not torch.equal(order, rows * len(weight) + torch.arange(len(weight)).view(-1, 1, 1)):
             return None
-        given = kept[source].float().reshape(-1, weight.shape[1])[rows.flatten()].T.reshape(-1, *rows.shape)
+        given = kept[source].float().cpu().reshape(-1, weight.shape[1])[rows.flatten()].T.reshape(-1, *rows.shape)
         return Product(given, weight[:, :, None, None], source), bias
     if len(step.shape) != 4 or not torch.equal(order.flatten(), torch.arange(order.numel())):
         return None
@@ -179,7 +179,7 @@ def _product(
         source, above, before = _unpadded(recorder, source)
         top, left = top + above, left + before
     return Product(
-        kept[source].float()[0],
+        kept[source].float().cpu()[0],
         weight,
         source,
         _two(values["stride"]),

@@ -124,7 +124,7 @@ function onKey(event) {
     p: () => go({ which: (state.which + 1) % head.photos.length }),
     "/": () => byId("search").focus(),
     "?": () => byId("keys").showModal(),
-    Escape: () => history.back(),
+    Escape: back,
   };
   if (move) go({ row: state.row + move[0], column: state.column + move[1] }, { small: true });
   else if (/^[1-9]$/.test(key)) follow(+key - 1);
@@ -178,7 +178,8 @@ async function start() {
   readColours();
   prepare();
   byId("about").textContent = `${head.network} · ${head.weights} · sees ${head.size.join(" × ")} pixels · ${head.preprocessing}`;
-  byId("made").textContent = head.made;
+  const terms = head.digits >= 7 ? "all numbers are exact" : `terms are rounded to ${head.digits} digits, so their last figures are in what is left of the sum`;
+  byId("made").textContent = `${head.made} · ${head.rounded ? "maps are in 256 steps" : "maps are exact"}, ${terms}.`;
   for (const part of document.querySelectorAll("header, main, footer")) part.hidden = false;
   const place = firstPlace();
   state.photo = head.photos[0];

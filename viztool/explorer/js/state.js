@@ -29,7 +29,7 @@ function within(place) {
   return { ...place, channel: keep(place.channel, channels), row: keep(place.row, h), column: keep(place.column, w) };
 }
 
-let lastMove = 0;
+let lastMove = 0, pushed = 0;
 
 // Go somewhere. Steps that follow one another quickly are one step back.
 function go(change, { small = false } = {}) {
@@ -38,11 +38,21 @@ function go(change, { small = false } = {}) {
   if (address !== location.hash) {
     try {
       if (small && now - lastMove < 1500) history.replaceState(null, "", address);
-      else history.pushState(null, "", address);
+      else {
+        history.pushState(null, "", address);
+        pushed++;
+      }
     } catch { /* in a notebook's frame there is no address */ }
   }
   lastMove = now;
   show(place);
+}
+
+// Never out of the page.
+function back() {
+  if (pushed <= 0) return;
+  pushed--;
+  history.back();
 }
 
 function readAddress() {

@@ -31,7 +31,7 @@ function buildColumns() {
       return tile;
     });
     grid.append(...tiles);
-    column.append(title, element("p", `${layer.type} · ${shape}`, { class: "quiet" }), grid);
+    column.append(title, element("p", layer.type, { class: "quiet" }), element("p", shape, { class: "quiet" }), grid);
     host.append(column);
     return { column, grid, tiles, order: tiles };
   });
