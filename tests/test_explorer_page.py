@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from pathlib import Path
 
 import explorer_nets
 import numpy as np
@@ -105,3 +106,12 @@ def test_two_hundred_units_say_what_the_network_says(tab, made, photo):
         assert float(ACTIVATIONS[activation](torch.tensor(total))) == pytest.approx(value, abs=1e-4 * scales[name])
     assert tab.errors == []
     assert [request for request in tab.requests if not request.startswith(("file:", "about:"))] == []
+
+
+def test_the_page_in_the_gallery_says_what_the_network_says_today(tab):
+    tab.open(Path(__file__).parents[1] / "gallery" / "explorer" / "cat.html")
+    photo = viztool.read_image("gallery/inputs/cat.jpg")
+    maps = viztool.feature_maps(viztool.load_model(), photo)
+    chosen = [(layer.name, 7, side // 2, side // 3) for layer in maps.layers for side in [layer.maps.shape[1]]]
+    for (name, *unit), said in zip(chosen, tab.units(chosen), strict=True):
+        assert float(said["unit"]["value"]) == pytest.approx(maps[name].maps[tuple(unit)], abs=1e-3)
