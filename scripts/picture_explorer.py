@@ -22,7 +22,7 @@ def main() -> None:
         browser = driver.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
         page = browser.new_page(viewport={"width": 1340, "height": 900})
         page.goto(PAGE.resolve().as_uri() + PLACE)
-        page.wait_for_function("document.body.dataset.ready === 'true'")
+        page.wait_for_selector("body[data-ready=true]")
         page.wait_for_timeout(500)
         page.screenshot(path=PICTURE)
         browser.close()

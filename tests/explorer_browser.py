@@ -43,7 +43,8 @@ class Tab:
     def open(self, path: Path, place: str = "") -> None:
         self.page.goto("about:blank")
         self.page.goto(path.as_uri() + place)
-        self.page.wait_for_function("document.body.dataset.ready === 'true'", timeout=60_000)
+        # By a selector: the page's policy refuses the eval that a function is waited for with.
+        self.page.wait_for_selector("body[data-ready=true]", timeout=60_000)
 
     def run(self, script: str, given: Any = None) -> Any:
         return self.page.evaluate(script, given)

@@ -284,7 +284,7 @@ def test_a_notebook_shows_it_in_a_frame_of_its_own(browser, photos):
     page = viztool.explore(explorer_nets.mixed(), photos[0], ["stem", "wide"])
     browser.page.set_content(f"<!doctype html>{page._repr_html_()}")
     frame = browser.page.frames[-1]
-    frame.wait_for_function("document.body.dataset.ready === 'true'")
+    frame.wait_for_selector("body[data-ready=true]")
     frame.evaluate("document.querySelector('[data-tile=\"stem/3\"]').click()")
     assert frame.evaluate("document.getElementById('unit').dataset.channel") == "3"
 
