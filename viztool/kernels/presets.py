@@ -3,22 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
+from typing import Any
 
 import torch
+from torch import nn
 
 from viztool.hooks.naming import named_layers, unwrap
 from viztool.hooks.select import Pattern, name_of
+from viztool.hooks.watch import watch
+from viztool.inspect.one_forward import untouched
 from viztool.inspect.receptive_field import ReceptiveField
-from viztool.inspect.trace import receptive_fields
+from viztool.inspect.trace import FieldTracer
 from viztool.kernels.ascent import Window
 from viztool.kernels.objectives import OUTPUT
 from viztool.kernels.transforms import Transforms, crop, jitter, noise, pad, rotate, scale
 from viztool.models.model import Model
 from viztool.tensors.size import Size
+from viztool.tensors.tree import tensors_in
 
 _COARSE = 32
 """Pixels of a receptive field from which on a unit sees shapes. A fast ascent to less ends in the grid of strides."""
+
+
+class _Reached(BaseException):
+    """The layer has run; the rest of the network is of no interest."""
 
 
 @dataclass(frozen=True)
@@ -69,5 +79,19 @@ def field_of(model: Model, layer: str) -> ReceptiveField | None:
     """The receptive field of a layer's units, in photos as large as the network's own; None if it is not known."""
     if layer == OUTPUT or model.input.frames is not None:
         return None
+    net = unwrap(model.net)
+    known = named_layers(net)
     x = torch.zeros(1, model.channels, *model.size, device=model.device, dtype=model.dtype)
-    return receptive_fields(model.net, x).get(layer)
+    found: list[ReceptiveField | None] = []
+    if layer not in known:
+        return None
+    with suppress(_Reached), untouched(net, x) as own, FieldTracer(net, own) as tracer:
+
+        def leave(_name: str, _module: nn.Module, output: Any) -> None:
+            first = next(tensors_in(output), None)
+            found.append(None if first is None else tracer.of(first))
+            raise _Reached
+
+        with watch({layer: known[layer]}, exit=leave):
+            net(own)
+    return found[0] if found else None
