@@ -32,7 +32,7 @@ def rebuilt(tmp_path_factory):
         patch.setattr("viztool.gallery.stale", lambda folder: QUICK)
         result = CliRunner().invoke(main, ["gallery"])
     assert result.exit_code == 0, result.output
-    assert sorted(result.output.split()) == sorted(f"gallery/{piece.name}{piece.suffix}" for piece in QUICK)
+    assert sorted(result.stdout.split()) == sorted(f"gallery/{piece.name}{piece.suffix}" for piece in QUICK)
     return folder
 
 
@@ -68,7 +68,7 @@ class TestPieces:
         numbers = piece.read(rebuilt)
         assert shlex.split(numbers["command"]) == [
             "viztool",
-            *(argument.format(inputs="gallery/inputs") for argument in piece.arguments),
+            *(argument.format(inputs="gallery/inputs", atlas="gallery/tiles.atlas") for argument in piece.arguments),
             *("-o", f"gallery/{piece.name}{piece.suffix}"),
         ]
         with Image.open(piece.picture(rebuilt)) as picture:

@@ -41,10 +41,12 @@ def following(net: nn.Module, inputs: Any) -> Iterator[Layouts]:
 
 
 def layouts_of(net: nn.Module | object, x: Tensor) -> Layouts:
-    """The layouts of the layers for inputs like `x`: as they are remembered, or of a forward of the first image."""
+    """The layouts of the layers for inputs like `x`: as they are remembered, or of a forward on `x`.
+
+    On all of it: a network may hold other inputs that belong to these images.
+    """
     root = unwrap(net)
-    first = x[:1].clone()
-    with torch.no_grad(), following(root, first) as layouts:
+    with torch.no_grad(), following(root, x) as layouts:
         if not layouts.whole:
-            root(first)
+            root(x.clone())
     return layouts
