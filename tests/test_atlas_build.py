@@ -107,6 +107,22 @@ def test_what_is_finished_is_not_computed_again(photos, whole, tmp_path):
     assert digests(folder) == whole[1]
 
 
+def test_links_are_finished_once_and_followed_when_they_change(photos, tmp_path):
+    own, folder, target = tmp_path / "photos", tmp_path / "atlas", tmp_path / "target.png"
+    own.mkdir()
+    shutil.copy(sorted(photos.rglob("*.png"))[0], target)
+    for number in range(20):
+        (own / f"{number:02d}.png").symlink_to(target)
+    build(own, folder)
+    said, seen = [], []
+    build(own, folder, say=said.append, callback=seen.append)
+    assert (said, seen) == ([], [])  # a finished build looks at nothing again
+    shutil.copy(sorted(photos.rglob("*.png"))[50], target)
+    os.utime(target, ns=(1, 1))
+    build(own, folder, say=said.append)
+    assert said == ["00.png and 15 others changed since the last run", "16.png and 3 others changed since the last run"]
+
+
 @pytest.mark.parametrize("harm", ["cut", "flip", "empty", "foreign"])
 def test_a_damaged_part_is_done_again(photos, whole, tmp_path, harm):
     folder = tmp_path / "atlas"

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import fsspec
@@ -76,6 +77,13 @@ class Files:
 
 
 def stamp_of(info: dict[str, Any]) -> str:
-    """What tells a file from a later one of the same name: its size, and what its file system says of its making."""
+    """What tells a file from a later one of the same name: its size, and what its file system says of its making.
+
+    Of a link those of the file that it leads to: listing tells the link's own, and asking for one file the other's.
+    """
+    if info.get("islink"):
+        with suppress(OSError):
+            real = Path(info["name"]).stat()
+            return f"{real.st_size} {real.st_mtime}"
     told = [info.get(key) for key in ("mtime", "ETag", "etag", "LastModified", "updated", "created")]
     return f"{info.get('size')} {next((value for value in told if value is not None), '')}"
