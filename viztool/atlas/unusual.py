@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import nn
 
 from viztool.atlas import bins
-from viztool.atlas.atlas import Atlas
 from viztool.atlas.made_with import weights_digest
 from viztool.atlas.tally import look
 from viztool.errors import ModelError, ViztoolError
@@ -18,6 +18,9 @@ from viztool.hooks.evaluating import evaluating
 from viztool.hooks.naming import unwrap
 from viztool.models.model import Model, wrap_model
 from viztool.render.colormaps import Picture
+
+if TYPE_CHECKING:
+    from viztool.atlas.atlas import Atlas
 
 
 @dataclass(frozen=True)
