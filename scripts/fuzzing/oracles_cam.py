@@ -131,8 +131,11 @@ def xgradcam(layer: Layer) -> Map:
     a, g = layer.a, layer.g
     total = a.sum((2, 3), keepdim=True)
     sure(total, a.abs().sum((2, 3), keepdim=True))
-    part = (g * a).sum((2, 3), keepdim=True)
-    return weighted(torch.where(total != 0, part / total, torch.zeros_like(part)), a)
+    terms = g * a  # of which little may be left when they are added up
+    part = terms.sum((2, 3), keepdim=True)
+    found, size = weighted(torch.where(total != 0, part / total, torch.zeros_like(part)), a)
+    whole = terms.abs().sum((2, 3), keepdim=True)
+    return found, max(size, weighted(torch.where(total != 0, whole / total.abs(), torch.zeros_like(whole)), a)[1])
 
 
 def hirescam(layer: Layer) -> Map:

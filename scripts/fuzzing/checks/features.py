@@ -56,12 +56,16 @@ def feature_maps(case: Case, judge: Judge) -> None:
 
 def _one_a_resolution(case: Case, judge: Judge, chosen: list[str], known: dict[str, Tensor], wanted: Trace) -> None:
     """The trunk's resolutions, in order, are those of the chosen layers, but for what its head adds."""
-    areas: list[int] = []
+    last: dict[tuple[int, ...], None] = {}  # the sizes in the order in which each is left for good
     for index in range(len(case.net.blocks)):
         name = f"blocks.{index}"
         sides = tuple(known[name].shape[2:]) if name in known else (0, 0)
         if prod(sides) <= 1 or not in_proportion(sides, tuple(case.x.shape[2:])):
             continue
+        last.pop(sides, None)
+        last[sides] = None
+    areas: list[int] = []
+    for sides in last:
         if areas and 1 / NEAR < prod(sides) / areas[-1] < NEAR:
             areas.pop()
         areas.append(prod(sides))
