@@ -292,3 +292,49 @@ def test_maps_of_other_proportions_go_by_where_they_come_from(size) -> None:
         assert torch.equal(acts[layer], own[layer])
     h, w = size[0] // 3, size[1]
     assert torch.equal(acts["norm"], own["norm"][:, 2:].transpose(1, 2).unflatten(2, (h, w)))
+
+
+class FunctionsThenLayers(nn.Module):
+    """Layers that are given what a function made: of channels that are nearly a side, and of heads and places."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, 64, 3, 4, 1)
+        self.after_sum = nn.Identity()
+        self.down = nn.Conv2d(64, 48, 8, 8)
+        self.mix = LinearAttention()
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.stem(x)
+        return self.mix(self.down(self.after_sum(x + x.mean())))
+
+
+class LinearAttention(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.kernel = nn.ReLU()
+
+    def forward(self, x: Tensor) -> Tensor:
+        n, _, h, w = x.shape
+        q = self.kernel(x.reshape(n, 3, 16, h * w).transpose(-1, -2))
+        return (q @ (q.transpose(-1, -2) @ q)).transpose(-1, -2).reshape(x.shape)
+
+
+def test_what_a_function_made_has_the_sides_of_the_maps_before_it() -> None:
+    net, x = FunctionsThenLayers().eval(), torch.randn(1, 3, 226, 200)  # 64 channels beside maps of 57 × 50
+    with torch.no_grad(), capture(net, ["stem", "after_sum"], maps=True) as acts:
+        net(x)
+    assert acts["after_sum"].shape == acts["stem"].shape == (1, 64, 57, 50)
+
+
+def test_heads_of_places_are_no_map_although_their_sides_are_in_proportion() -> None:
+    net, x = FunctionsThenLayers().eval(), torch.randn(1, 3, 256, 160)  # 8 × 5 places of 16: 40 by 16
+    with torch.no_grad(), capture(net) as acts:
+        net(x)
+    assert acts["mix.kernel"].shape == (1, 3, 40, 16)
+    no_maps = pytest.raises(LayerError, match=r"'mix.kernel' puts out \(1, 3, 40, 16\), which holds no maps")
+    with no_maps, torch.no_grad(), capture(net, "mix.kernel", maps=True):
+        net(x)
+    with torch.no_grad(), capture(net, "mix", maps=True) as acts:
+        net(x)
+    assert acts["mix"].shape == (1, 48, 8, 5)

@@ -209,7 +209,7 @@ class Layouts:
                 or self._by_what_ran(frame, output)
             )
         if layout is None and output.dim() == 4:
-            return NO_MAP if self._of_attention(module, output) else None
+            return self._by_known_sides(output) or (NO_MAP if self._of_attention(module, output) else None)
         if layout is None:
             known = self._grid(output.shape[1]) is not None and self._grid(output.shape[2]) is None
             layout = LAST if known else None
@@ -303,13 +303,24 @@ class Layouts:
     def _sides_of(self, count: int) -> Size | None:
         return self._grid(count) or map_size((1, count, 1), 1, self._size)
 
+    def _by_known_sides(self, output: Tensor) -> Layout | None:
+        """The layout of a tensor that a function made, if only one reading of it has the sides of maps before it."""
+        second, last = tuple(output.shape[2:]) in self._sides, tuple(output.shape[1:3]) in self._sides
+        return None if second == last else SECOND if second else LAST
+
     def _of_attention(self, module: nn.Module, output: Tensor) -> bool:
         """Whether a tensor of unknown origin is of heads and tokens, such as the weights that attention drops."""
-        shape = tuple(output.shape)
-        if shape[2:] in self._sides or shape[1:3] in self._sides:
+        sides = (output.shape[2], output.shape[3])
+        if sides in self._sides or tuple(output.shape[1:3]) in self._sides:
             return False
-        tokens = shape[2] in self._tokens or shape[3] in self._tokens or self._count_places((shape[2], shape[3]))
-        return tokens or isinstance(module, nn.Dropout)
+        tokens = sides[0] in self._tokens or sides[1] in self._tokens or self._count_places(sides)
+        return tokens or isinstance(module, nn.Dropout) or self._of_places_around(sides)
+
+    def _of_places_around(self, sides: Size) -> bool:
+        """Whether one axis counts the places of a map that a layer which runs was given, and the other is no side."""
+        given = (tensor for frame in self._frames[1:] for tensor, layout in frame.given if layout is SECOND)
+        maps = (tuple(tensor.shape[2:]) for tensor in given if tensor.dim() == 4)
+        return any(h * w in sides and sides[0] * w != sides[1] * h for h, w in maps)
 
     def _mixes_places(self, frame: _Frame) -> bool:
         """Whether a linear layer is given tokens that were transposed, so that their places are its last axis."""
