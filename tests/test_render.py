@@ -75,6 +75,20 @@ class TestOverlay:
         assert redness[4:8, 8:12].mean() > 5 * redness[12:, :4].mean()
         assert np.unravel_index(redness.argmax(), redness.shape)[0] in range(3, 9)
 
+    @pytest.mark.parametrize("heat", [False, True])
+    def test_what_lies_below_the_largest_value_can_be_seen(self, heat):
+        photo = np.zeros((16, 16, 3), np.uint8)
+        photo[:, 8:] = 255
+        light = luminance(overlay(np.ones((4, 4), np.float32), 1.0, photo, heat=heat))
+        assert light[:, 8:].min() - light[:, :8].max() > 0.2 * 255
+
+    @pytest.mark.parametrize("heat", [False, True])
+    def test_black_is_no_hole_in_a_map(self, heat):
+        values = np.repeat(np.float32([[0, 1]]), 4, 0)
+        laid = overlay(values, 1.0, np.zeros((16, 16, 3), np.uint8), heat=heat).astype(float)
+        assert luminance(laid[:, :3]).min() > 45
+        assert np.abs(laid[:, 13:] - laid[:, :3]).max(2).min() > 60
+
 
 class TestTiles:
     @pytest.mark.parametrize("heat", [False, True])

@@ -22,8 +22,10 @@ _ZERO_CENTRED = "RdBu_r"
 _HEAT = "inferno"
 NOT_A_NUMBER = (196, 160, 210)
 """Colour of values that are NaN or infinite: one that no number has."""
-_HEAT_LEAST, _HEAT_MOST = 0.35, 0.7  # of the heat over a photo, where there is none, and where it is greatest
-_LIGHTENED = 0.55  # of the photo's darkness stays below a map: colours must show on black, too
+_HEAT_LEAST, _HEAT_MOST = 0.2, 0.7  # of the heat over a photo, where there is none, and where it is greatest
+_HEAT_LIGHTENED, _LIGHTENED = 0.75, 0.55  # of the photo's darkness stays below a map: colours must show on black, too
+_COVERED = 0.85  # of the photo, by the colour of the largest value
+_RELIEF = 0.45  # of the photo's light and shade is put onto the colour that covers it: one must see what lies there
 
 
 @cache
@@ -80,11 +82,18 @@ def overlay(values: Map, limit: float, photo: Picture, *, heat: bool = False) ->
     grey = cv2.cvtColor(photo, cv2.COLOR_RGB2GRAY)[..., None].astype(np.float32)
     if heat:
         share = _HEAT_LEAST + (_HEAT_MOST - _HEAT_LEAST) * strength[..., None]
-        hot: Picture = np.rint(grey * (1 - share) + colorize(strength, 1.0, heat=True) * share).astype(np.uint8)
+        light = _lightened(grey, _HEAT_LIGHTENED)
+        hot: Picture = np.rint(light * (1 - share) + colorize(strength, 1.0, heat=True) * share).astype(np.uint8)
         return hot
-    light = 255 - _LIGHTENED * (255 - grey)
+    light = _lightened(grey, _LIGHTENED)
     # One deep colour for each sign, and the value in how much of it there is: a pale one, laid over a dark
     # part of the photo, would draw an edge at zero that the map does not have.
-    share = 0.85 * strength[..., None]
-    mixed: Picture = np.rint(light * (1 - share) + colorize(np.sign(smooth), 1 / 0.8) * share).astype(np.uint8)
+    colour = colorize(np.sign(smooth), 1 / 0.8) + _RELIEF * (light - _lightened(np.float32(128), _LIGHTENED))
+    share = _COVERED * strength[..., None]
+    mixed: Picture = np.rint(light * (1 - share) + colour * share).clip(0, 255).astype(np.uint8)
     return mixed
+
+
+def _lightened(grey: Map | np.float32, kept: float) -> Map:
+    """With this share of its darkness."""
+    return np.asarray(255 - kept * (255 - grey), np.float32)
