@@ -1,6 +1,7 @@
 """The rules of the house: which rooms there are, and which may know which. Read from the imports, not by importing."""
 
 import ast
+import re
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -100,3 +101,20 @@ def test_nobody_leans_on_the_command_line_or_the_gallery():
 
 def test_the_rooms_of_a_bare_import_are_rooms():
     assert set(viztool._ROOMS) - {"errors"} <= set(ROOMS)
+
+
+IN_CODE = {"faithfulness/boxes.py", "kernels/objectives.py", "render/numbers.py", "render/plot.py"}
+"""What an error quotes, what an objective is called, powers of ten, and the one way itself."""
+
+
+@pytest.mark.parametrize("room", ["atlas", "faithfulness", "features", "heatmaps", "kernels", "render"])
+def test_numbers_on_sheets_are_written_one_way(room):
+    """By `render.numbers`: of its own Python writes 1.4e+00 and 1.23e+03, and a % without its space."""
+    found = [
+        f"{file.relative_to(HOUSE)}:{node.lineno}"
+        for file in files_of(room)
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        if isinstance(node, ast.FormattedValue) and node.format_spec is not None
+        if re.search(r"[ge%]'$", ast.unparse(node.format_spec))
+    ]
+    assert {place.split(":")[0] for place in found} <= IN_CODE

@@ -20,6 +20,7 @@ from viztool.atlas.field import Axes, from_numbers
 from viztool.atlas.merge import LayerTotals, total
 from viztool.atlas.part import Seen, read_part
 from viztool.errors import LayerError, ViztoolError
+from viztool.render.numbers import number
 
 if TYPE_CHECKING:
     from torch import nn
@@ -48,7 +49,7 @@ class Unit:
 
     def __repr__(self) -> str:
         best = f"; most in {self.top[0][0]}" if self.top else ""
-        numbers = f"maximum {self.maximum:.3g}, mean {self.mean:.3g} ± {self.sd:.2g}"
+        numbers = f"maximum {number(self.maximum, '.3g')}, mean {number(self.mean, '.3g')} ± {number(self.sd, '.2g')}"
         return f"Unit({self.layer}/{self.channel}: {numbers}{best})"
 
     @property

@@ -20,6 +20,7 @@ from viztool.models.model import Model
 from viztool.render.atlas_sheet import AtlasPage, Counted, Crop, UnitRow, atlas_page
 from viztool.render.canvas import Canvas
 from viztool.render.colormaps import Picture
+from viztool.render.numbers import number
 from viztool.results import Result
 
 _TOPS, _LEASTS = 5, 2
@@ -126,13 +127,13 @@ class UnusualSheet(Result):
 
     def drawing(self) -> Canvas:
         rows = []
-        for number, (one, box) in enumerate(zip(self.found, self.boxes, strict=True), 1):
+        for place, (one, box) in enumerate(zip(self.found, self.boxes, strict=True), 1):
             unit = self.atlas[one.layer][one.channel]
             lines = [*_shares(one, self.atlas.photos), *_words(unit)[:1]]
             own = Crop(cut(self.photo, box), _number(one.value), begins="here")
             tops = _crops(unit, self.album, 5, "top", "its top photos")
             marks = [("here", one.value)]
-            rows.append(UnitRow(f"{number} · {one.layer} / {one.channel}", lines, _counted(unit, marks), [own, *tops]))
+            rows.append(UnitRow(f"{place} · {one.layer} / {one.channel}", lines, _counted(unit, marks), [own, *tops]))
         return atlas_page(
             AtlasPage(
                 title=f"What is unusual in {self.source}",
@@ -146,7 +147,7 @@ class UnusualSheet(Result):
                 rows=rows,
                 footer=_footer(self.atlas),
                 view=self.photo,
-                boxes=[(str(number), box) for number, box in enumerate(self.boxes, 1)],
+                boxes=[(str(place), box) for place, box in enumerate(self.boxes, 1)],
             )
         )
 
@@ -197,7 +198,7 @@ def _words(unit: Unit) -> list[str]:
     if unit.labels:
         label, share = unit.labels[0]
         lines.append(f"{label}: {_percent(share)} (of all: 5 %)")
-    alike = ", ".join(f"{channel} ({value:.2f})" for channel, value in unit.alike[:2])
+    alike = ", ".join(f"{channel} ({number(value, '.2f')})" for channel, value in unit.alike[:2])
     lines.append(f"goes with {alike}" if alike else "goes with no other")
     return lines
 
@@ -244,8 +245,8 @@ def _footer(atlas: Atlas) -> str:
 
 
 def _percent(share: float) -> str:
-    return f"{100 * share:.3g} %"
+    return f"{number(100 * share, '.3g')} %"
 
 
 def _number(value: float) -> str:
-    return f"{value:.3g}".replace("-", "−")
+    return number(value, ".3g")

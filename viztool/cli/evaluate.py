@@ -30,6 +30,7 @@ from viztool.cli.expected import foretell
 from viztool.cli.options import complete_layer, load, model_options
 from viztool.cli.progress import progress
 from viztool.errors import ViztoolError
+from viztool.render.numbers import number
 
 if TYPE_CHECKING:
     from viztool.faithfulness.ranking import Trial
@@ -112,7 +113,8 @@ def evaluate(paths: tuple[str, ...], output: str | None, force: bool, verbose: b
                 missing[method][job.photo] = error
             if verbose:
                 for trial in found:
-                    click.echo(f"{trial.source}: {trial.method} of {trial.target}, gain {trial.gain:+.2f}", err=True)
+                    gain = number(trial.gain, "+.2f")
+                    click.echo(f"{trial.source}: {trial.method} of {trial.target}, gain {gain}", err=True)
     _finish(batch, model, trials, missing, target, seed=seed, force=force, npz=npz)
 
 

@@ -16,6 +16,7 @@ from torch import nn
 from viztool.explorer.look import Look
 from viztool.models.model import Model
 from viztool.render.colormaps import Picture
+from viztool.render.numbers import number, percent
 
 if TYPE_CHECKING:
     from viztool.atlas import Atlas
@@ -121,5 +122,6 @@ def _values(unit: Unit, photos: int) -> dict[str, Any]:
         "edges": [float(f"{edge:.4g}") for edge in edges],
         "counts": [int(count) for count in counts],
         "quantiles": [float(f"{unit.quantile(share):.5g}") for share in SHARES],
-        "words": f"{photos:,} photos; at most {unit.maximum:.4g}, above 0 on {unit.active:.0%} of them.",
+        "words": f"{photos:,} photos; at most {number(unit.maximum, '.4g')}, "
+        f"above 0 on {percent(unit.active)} of them.",
     }

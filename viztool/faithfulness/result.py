@@ -82,11 +82,12 @@ class Evaluation(Result):
 
     def lines(self, index: int = 0) -> list[str]:
         """The two best known numbers on one image, each beside that of random maps."""
-        named = [(name, self.scores[name]) for name in ("insertion", "deletion")]
-        return [
-            f"{name} {float(score.value[index]):.2f} (random {float(score.random[index].mean()):.2f})"
-            for name, score in named
-        ]
+        lines = []
+        for name in ("insertion", "deletion"):
+            score = self.scores[name]
+            own, chance = (number(float(each[index].mean()), ".2f") for each in (score.value, score.random))
+            lines.append(f"{name} {own} (random {chance})")
+        return lines
 
     def summary(self, index: int = 0) -> str:
         """One line on one image."""

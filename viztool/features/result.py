@@ -14,6 +14,7 @@ from viztool.hooks.select import nearest
 from viztool.inspect.receptive_field import ReceptiveField
 from viztool.models.subject import Subject
 from viztool.render.canvas import Canvas
+from viztool.render.numbers import number
 from viztool.render.predictions import Predictions
 from viztool.render.sheet import Band, Header, Sheet, contact_sheet
 from viztool.render.tiles import Tile
@@ -141,7 +142,7 @@ class FeatureMaps(Result):
     def _bar(self, layer: LayerMaps) -> tuple[str, str, str]:
         if self.normalize == "minmax":
             return ("min", "", "max")
-        top = "max" if self.normalize == "channel" else f"{layer.limit():.3g}"
+        top = "max" if self.normalize == "channel" else number(layer.limit(), ".3g")
         return (f"−{top}", "0", top) if layer.signed else ("0", "", top)
 
     def _tile(self, layer: LayerMaps, channel: int) -> Tile:
@@ -151,9 +152,9 @@ class FeatureMaps(Result):
             mark = "not finite"
         elif statistics.constant[channel]:
             value = float(statistics.mean[channel])
-            mark = "dead" if value == 0 else f"always {value:.2g}"
+            mark = "dead" if value == 0 else f"always {number(value, '.2g')}"
         else:
-            score = f"σ {statistics.sd[channel]:.2g}"
+            score = f"σ {number(float(statistics.sd[channel]), '.2g')}"
         values, limit = layer.maps[channel], layer.limit(channel if self.normalize == "channel" else None)
         if self.normalize == "minmax" and mark is None:
             low, high = statistics.low[channel], statistics.high[channel]
@@ -181,7 +182,7 @@ def _field_words(field: ReceptiveField) -> list[str]:
         return ["a unit sees everything"]
 
     def sides(numbers: tuple[float, ...]) -> str:
-        return " × ".join(f"{number:.3g}" if number % 1 else f"{number:.0f}" for number in numbers)
+        return " × ".join(number(each, ".3g" if each % 1 else ".0f") for each in numbers)
 
     lines = [f"a unit sees {sides(field.size)} px", f"one every {sides(field.stride)} px"]
     return [*lines, "and everything, pooled"] if field.global_context else lines

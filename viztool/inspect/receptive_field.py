@@ -8,6 +8,7 @@ from fractions import Fraction
 from typing import Any
 
 from viztool.inspect.lattice import Lattice, Whole
+from viztool.render.numbers import number
 
 
 @dataclass(frozen=True)
@@ -81,9 +82,9 @@ def receptive_field(axes: Sequence[Lattice | Whole], extents: Sequence[int], *, 
     )
 
 
-def _plain(number: Fraction) -> float:
-    return int(number) if number.denominator == 1 else float(number)
+def _plain(value: Fraction) -> float:
+    return int(value) if value.denominator == 1 else float(value)
 
 
 def _joined(numbers: Sequence[float], between: str) -> str:
-    return between.join(f"{number:g}".replace("-", "−") for number in numbers)
+    return between.join(number(each) for each in numbers)

@@ -20,6 +20,7 @@ from viztool.kernels.units import one_layer
 from viztool.models.model import Model, wrap_model
 from viztool.models.preprocess import LUMA, check_photo
 from viztool.render.colormaps import Picture
+from viztool.render.numbers import number
 from viztool.results import Result, versions
 from viztool.tensors.graph import mend_norms
 from viztool.tensors.size import Size
@@ -65,7 +66,7 @@ class Dream(Result):
     @property
     def in_words(self) -> str:
         """What rose, and how far."""
-        return f"{self.objective} from {self.before:.3g} to {self.after:.3g}"
+        return f"{self.objective} from {number(self.before, '.3g')} to {number(self.after, '.3g')}"
 
 
 def dream(

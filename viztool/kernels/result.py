@@ -20,6 +20,7 @@ from viztool.kernels.weights import KernelWeights
 from viztool.render.canvas import Canvas
 from viztool.render.colormaps import Picture
 from viztool.render.kernel_sheet import Card, KernelPage, Picked, draw_color_kernel, draw_slices, kernel_page
+from viztool.render.numbers import number, percent
 from viztool.results import Part, Result, made_by, versions
 
 _SLICES = 16
@@ -227,13 +228,14 @@ def drawn_tile(drawn: Drawn, natural: Mapping[str, float]) -> Picked:
     numbers = drawn.numbers
     activation = short(numbers["activation"])
     ratio = numbers.get("to photos' max")
-    first = f"activation {activation}" if ratio is None else f"{activation} = {ratio:.1f} × photos' max"
-    robust = "" if numbers["robustness"] is None else f"robust {short(numbers['robustness'])} · "
+    first = f"activation {activation}" if ratio is None else f"{activation} = {number(ratio, '.2g')} × photos' max"
+    robust = "" if numbers["robustness"] is None else f"robust {short(numbers['robustness'], '.2g')} · "
     lines = [first]
     if numbers["high frequencies"] is not None:
-        lines.append(f"{robust}high {short(numbers['high frequencies'])}")
-    if numbers.get("judged") is not None:
-        lines.append(f"second network: {numbers['judged']:.0%}")
+        lines.append(f"{robust}high {short(numbers['high frequencies'], '.2g')}")
+    judged = numbers.get("judged")
+    if judged is not None:
+        lines.append(f"second network: {percent(judged)}")
     if drawn.status:
         lines.append(f"{drawn.status} after {drawn.steps} steps")
     return Picked(drawn.pixels, lines, cells=drawn.numbers["high frequencies"] is None)
@@ -244,16 +246,18 @@ def _weights_tile(weights: KernelWeights, rank: int | None) -> Picked:
     if not np.isfinite(weights.values).all():
         return Picked(None, [weights.layer], mark="not finite")
     if weights.vanishes:
-        return Picked(None, [weights.layer, f"norm {weights.norm:.3g}, usual {weights.usual:.3g}"], mark="nearly zero")
+        return Picked(
+            None, [weights.layer, f"norm {short(weights.norm)}, usual {short(weights.usual)}"], mark="nearly zero"
+        )
     size = f"{kh} × {kw}"
-    norm = f"norm {weights.norm:.3g}"
+    norm = f"norm {short(weights.norm)}"
     if weights.sees_colors and rank is None:
         return Picked(draw_color_kernel(weights.on_colors), [f"red, green, blue {size}", norm], cells=True)
     if kh * kw == 1:
         return Picked(draw_slices(weights.values), [f"{total} weights of {size}, in order", norm], cells=True)
     if rank is not None:
         patterns, shares = weights.patterns(rank)
-        said = ", ".join(f"{share:.0%}" for share in shares[:4])
+        said = ", ".join(percent(share) for share in shares[:4])
         return Picked(draw_slices(patterns), [f"patterns: {said}", f"{total} × {size} · {norm}"], cells=True)
     strongest = weights.strongest(_SLICES)
     count = (
@@ -263,14 +267,12 @@ def _weights_tile(weights: KernelWeights, rank: int | None) -> Picked:
         if total > 1
         else "1 slice"
     )
-    lines = [f"{count} {size}", f"{norm}, longest {weights.norms[strongest[0]]:.3g} (#{strongest[0]})"]
+    lines = [f"{count} {size}", f"{norm}, longest {short(weights.norms[strongest[0]])} (#{strongest[0]})"]
     return Picked(draw_slices(weights.values[strongest]), lines, cells=True)
 
 
-def short(number: float | None) -> str:
-    if number is None or not np.isfinite(number):
-        return "–"
-    return f"{number:.2f}".replace("-", "−") if abs(number) < 10 else f"{number:.1f}".replace("-", "−")
+def short(value: float | None, form: str = ".3g") -> str:
+    return "–" if value is None or not np.isfinite(value) else number(value, form)
 
 
 def _write_rgba(path: Path, drawn: Drawn, mark: Mark, *, force: bool) -> None:

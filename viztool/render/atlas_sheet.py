@@ -11,6 +11,7 @@ import numpy.typing as npt
 from viztool.render.canvas import Canvas, stack
 from viztool.render.colormaps import Picture
 from viztool.render.heading import draw_heading
+from viztool.render.numbers import number
 from viztool.render.parts import MARGIN, WIDTH, blank_page, draw_footer, draw_lines
 from viztool.render.scaling import scaled
 from viztool.render.text import GREY, HEADING, RULE, SMALL, TINY, Color, fit
@@ -157,4 +158,4 @@ def _draw_view(view: Picture, boxes: Sequence[tuple[str, tuple[float, float, flo
 def _number(value: float) -> str:
     if abs(value) < 1e-4:  # an edge of the bin that holds zero
         return "0"
-    return f"{value:.3g}".replace("-", "−")
+    return number(value, ".3g")

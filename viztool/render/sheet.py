@@ -10,6 +10,7 @@ import numpy as np
 
 from viztool.render.canvas import Canvas, Size, stack
 from viztool.render.colormaps import Picture
+from viztool.render.numbers import number
 from viztool.render.parts import LINE, MARGIN, WIDTH, blank_page, draw_bar, draw_footer, draw_lines
 from viztool.render.predictions import Predictions
 from viztool.render.scaling import scaled
@@ -133,7 +134,7 @@ def _said_if_smaller(band: Band, size: tuple[int, int]) -> Band:
     times = max((tile.values.shape[0] / size[0] for tile in band.tiles), default=0.0)
     if times <= 1:
         return band
-    return replace(band, lines=[*band.lines, f"drawn at 1 : {times:.2g}, areas averaged"])
+    return replace(band, lines=[*band.lines, f"drawn at 1 : {number(times, '.2g')}, areas averaged"])
 
 
 def _tile_size(side: int, aspect: float) -> tuple[int, int]:
