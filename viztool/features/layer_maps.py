@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from viztool.inspect.receptive_field import ReceptiveField
+from viztool.inspect.stage import Stage
 from viztool.render.colormaps import Map
 from viztool.results import Part
 
@@ -52,7 +53,7 @@ class LayerMaps(Part):
 
     maps: float32 (C, h, w), as the layer put them out. channels: the ones to draw, best first. field:
     None where a unit sees no one window of the input. calls: how often the layer ran; the maps are of
-    the last time.
+    the last time. stage: that the layer is in; None where the network has no several.
     """
 
     name: str
@@ -62,6 +63,7 @@ class LayerMaps(Part):
     channels: tuple[int, ...]
     field: ReceptiveField | None
     calls: int = 1
+    stage: Stage | None = None
 
     @property
     def signed(self) -> bool:
@@ -101,6 +103,7 @@ class LayerMaps(Part):
             "type": self.type,
             "shape": list(self.maps.shape),
             "calls": self.calls,
+            "stage": None if self.stage is None else self.stage.numbers,
             "receptive_field": None if self.field is None else self.field.numbers,
             "dead": self.dead,
             "constant": self.constant,

@@ -24,6 +24,7 @@ from viztool.hooks.stages import having_maps
 from viztool.hooks.tail import as_real
 from viztool.hooks.watch import watch
 from viztool.inspect.receptive_field import ReceptiveField
+from viztool.inspect.stage import Stage, staging
 from viztool.inspect.trace import FieldTracer
 from viztool.models.model import Model
 from viztool.models.subject import Subject, looks_at, reader_of
@@ -41,15 +42,16 @@ class _Plan:
 
     layers: tuple[str, ...]
     fields: Mapping[str, ReceptiveField | None]
+    stages: Mapping[str, Stage]
     course: Course
 
 
 class FeatureLook:
     """The maps of a network's layers, of one photo after another. The options are those of `feature_maps`.
 
-    Which layers are the stages and what their units see is followed through the first forward of each size of input.
-    From then on the network runs with hooks at those layers, and is followed anew only where it takes another course.
-    The network must not be changed meanwhile.
+    Which layers are the stages, and what the units of a layer see, is followed through the first forward of each size
+    of input. From then on the network runs with hooks at those layers, and is followed anew only where it takes another
+    course. The network must not be changed meanwhile.
     """
 
     def __init__(
@@ -83,7 +85,7 @@ class FeatureLook:
         plan = self._plans.get(tuple(x.shape))
         with evaluating(self._net), torch.no_grad():
             found = None if plan is None else self._as_planned(plan, x)
-            acts, layouts, output, fields = found or self._followed(x)
+            acts, layouts, output, plan = found or self._followed(x)
         kept = {name: _maps(name, acts, layouts) for name in acts}
         without = tuple(name for name, maps in kept.items() if maps is None)
         refused = [name for name in without if name in self._patterns]
@@ -93,7 +95,7 @@ class FeatureLook:
                 "choose a layer before the network flattens them"
             )
         layers = [
-            _layer_maps(name, kind_of(self._named[name]), maps, self._top, fields.get(name), len(acts.calls(name)))
+            _layer_maps(name, kind_of(self._named[name]), maps, self._top, plan, len(acts.calls(name)))
             for name, maps in kept.items()
             if maps is not None
         ]
@@ -121,7 +123,7 @@ class FeatureLook:
                 output = _run(self._net, x)
         except LayerError:  # one of them never ran
             return None
-        return (acts, layouts, output, plan.fields) if course == plan.course else None
+        return (acts, layouts, output, plan) if course == plan.course else None
 
     def _followed(self, x: Tensor) -> _Found:
         """One forward that finds the layers and traces what their units see; the next ones go by its plan."""
@@ -136,13 +138,14 @@ class FeatureLook:
             watch(self._named, exit=note_field),
             self._noting_the_course() as course,
             following(self._net, x) as layouts,
+            staging(self._net, layouts) as stages,
             having_maps() if self._patterns == [STAGES] else nullcontext(),
             capture(self._net, self._patterns) as acts,
         ):
             output = _run(self._net, x)
         fields = {name: fields.get(name) for name in acts}
-        self._plans[tuple(x.shape)] = _Plan(tuple(acts), fields, course)
-        return acts, layouts, output, fields
+        plan = self._plans[tuple(x.shape)] = _Plan(tuple(acts), fields, stages, course)
+        return acts, layouts, output, plan
 
     @contextmanager
     def _noting_the_course(self) -> Iterator[Course]:
@@ -156,7 +159,7 @@ class FeatureLook:
             yield course
 
 
-_Found = tuple[Activations, Layouts, Any, Mapping[str, ReceptiveField | None]]
+_Found = tuple[Activations, Layouts, Any, _Plan]
 
 
 def _maps(layer: str, acts: Activations, layouts: Layouts) -> Tensor | None:
@@ -177,12 +180,10 @@ def _run(net: nn.Module, x: Tensor) -> Any:
         ) from error
 
 
-def _layer_maps(
-    name: str, kind: str, maps: Tensor, top: int | None, field: ReceptiveField | None, calls: int
-) -> list[LayerMaps]:
+def _layer_maps(name: str, kind: str, maps: Tensor, top: int | None, plan: _Plan, calls: int) -> list[LayerMaps]:
     """The layer's maps for each image of the batch, ranked where they were computed."""
-    arrays = maps.cpu().numpy()
+    arrays, field, stage = maps.cpu().numpy(), plan.fields.get(name), plan.stages.get(name)
     return [
-        LayerMaps(name, kind, array, statistics, tuple(statistics.ranked()[:top].tolist()), field, calls)
+        LayerMaps(name, kind, array, statistics, tuple(statistics.ranked()[:top].tolist()), field, calls, stage)
         for array, statistics in zip(arrays, channel_statistics(maps), strict=True)
     ]

@@ -106,7 +106,8 @@ class FeatureMaps(Result):
 
     def _notes(self) -> list[str]:
         notes = [
-            "Each band is a layer, in the order in which they run; each tile one of its channels.",
+            "Each band is a layer, in the order in which they run; each tile one of its channels."
+            + (" A stage is what runs at one resolution." if any(layer.stage for layer in self.layers) else ""),
             self._scale_in_words(),
             "σ, the standard deviation over positions, says how much a channel tells about where. "
             "The channels are ranked by it.",
@@ -165,7 +166,8 @@ class FeatureMaps(Result):
 def _facts(layer: LayerMaps) -> Sequence[str]:
     channels, h, w = layer.maps.shape
     shown = len(layer.channels)
-    lines = [layer.type, f"{channels} channels of {h} × {w}"]
+    stage = [] if layer.stage is None else [layer.stage.of(layer.name)]
+    lines = [*stage, layer.type, f"{channels} channels of {h} × {w}"]
     if layer.field is not None:
         lines += _field_words(layer.field)
     if layer.calls > 1:

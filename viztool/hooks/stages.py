@@ -12,7 +12,7 @@ from torch import nn
 from viztool.errors import LayerError
 from viztool.tensors.size import Size
 
-_ONE_STAGE = 2.0
+ONE_STAGE = 2.0
 """Maps whose areas differ by less than this factor are one stage: an unpadded convolution trims the border."""
 
 _FEWEST_BLOCKS = 4
@@ -84,7 +84,7 @@ class StageTracker:
         """The stages of the forward that has ended, in execution order."""
         stages: list[tuple[str, Size]] = []
         for name, size in (kept for frame in self._open for kept in frame):
-            if stages and 1 / _ONE_STAGE < prod(size) / prod(stages[-1][1]) < _ONE_STAGE:
+            if stages and 1 / ONE_STAGE < prod(size) / prod(stages[-1][1]) < ONE_STAGE:
                 stages.pop()
             stages.append((name, size))
         count = len(self._block_sizes)

@@ -114,7 +114,7 @@ class KernelBands(Result):
 
     def _of_layer(self, sheet: KernelSheet) -> Card:
         size = " × ".join(map(str, sheet.settings["window"] or sheet.settings["size"]))
-        what = f"{sheet.kind}, {sheet.width} channels" if sheet.layer else f"{sheet.width} outputs"
+        what = sheet.what if sheet.layer else f"{sheet.width} outputs"
         note = f"{what} · {sheet.chosen} · {size} pixels, {sheet.settings['steps']} steps"
         return Card(sheet.layer or "classes", note, [kernel.label for kernel in sheet.kernels], _rows(sheet.kernels))
 

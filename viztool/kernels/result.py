@@ -15,6 +15,7 @@ from viztool.images import mark_of, write_image
 from viztool.images.marks import Mark
 from viztool.images.naming import MAKER
 from viztool.images.writing import atomic_write
+from viztool.inspect.stage import Stage
 from viztool.kernels.photos import Excerpt, Kind
 from viztool.kernels.weights import KernelWeights
 from viztool.render.canvas import Canvas
@@ -91,7 +92,8 @@ class KernelSheet(Result):
 
     network, weights, layer, kind: in words. chosen: how the units were picked. settings: of the ascent, ready for
     JSON. source: of the photos beside them, or "". notes: what else there is to say. rank: singular patterns in
-    place of slices, or None. asked: all units that were to be drawn; an interrupted run has fewer.
+    place of slices, or None. asked: all units that were to be drawn; an interrupted run has fewer. stage: that the
+    layer is in, or None.
     """
 
     network: str
@@ -106,6 +108,7 @@ class KernelSheet(Result):
     notes: tuple[str, ...] = ()
     rank: int | None = None
     asked: tuple[int, ...] = ()
+    stage: Stage | None = None
 
     def __len__(self) -> int:
         return len(self.kernels)
@@ -117,13 +120,18 @@ class KernelSheet(Result):
         return kernel_page(
             KernelPage(
                 title=f"What {what} look for" if not self.layer else f"What {what} looks for",
-                subtitle=f"{self.network} · {self.weights} · {self.kind}, {self.width} "
-                f"{'outputs' if not self.layer else 'channels'} · {self.chosen}",
+                subtitle=f"{self.network} · {self.weights} · {self.what} · {self.chosen}",
                 notes=[*self.notes, how_to_read([self])],
                 cards=[self._card(kernel) for kernel in self.kernels],
                 footer=seconds,
             )
         )
+
+    @property
+    def what(self) -> str:
+        """What its units are of: the layer's stage and type, and how many it has."""
+        stage = "" if self.stage is None else f"{self.stage.of(self.layer)}, "
+        return f"{stage}{self.kind}, {self.width} {'channels' if self.layer else 'outputs'}"
 
     @property
     def optima(self) -> list[Mapping[str, float | None]]:
@@ -138,6 +146,7 @@ class KernelSheet(Result):
             "weights": self.weights,
             "layer": self.layer,
             "type": self.kind,
+            "stage": None if self.stage is None else self.stage.numbers,
             "channels": self.width,
             "chosen": self.chosen,
             "settings": dict(self.settings),

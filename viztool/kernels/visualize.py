@@ -13,6 +13,7 @@ from viztool.errors import LayerError
 from viztool.hooks.naming import named_layers, unwrap
 from viztool.hooks.select import Pattern
 from viztool.images import find_images
+from viztool.inspect.stage import stages_of
 from viztool.kernels.examine import Examiner, natural
 from viztool.kernels.main_path import maker_of
 from viztool.kernels.objectives import OUTPUT
@@ -216,6 +217,7 @@ def _sheet(
         source="" if beside is None else beside.source,
         notes=tuple(notes),
         asked=units.indices,
+        stage=stages_of(model).get(units.layer),
     )
 
 
