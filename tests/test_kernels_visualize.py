@@ -116,7 +116,7 @@ class TestWhich:
         sheet = look(model, channels=None, negative=False)
         expected = np.argsort(-selectivity(noise_means(model, "second", (24, 24), 0)), kind="stable")
         assert [kernel.unit for kernel in sheet.kernels] == expected.tolist()
-        assert "over noise with the spectrum of photos (64; give photos for a better choice)" in sheet.chosen
+        assert "over noise with the spectrum of photos (64; photos choose better)" in sheet.chosen
 
     def test_the_size_is_128_and_for_classes_that_of_the_networks_photos(self) -> None:
         model = named()

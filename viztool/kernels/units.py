@@ -132,7 +132,7 @@ def channels_of(
     scores = selectivity(np.nan_to_num(means))
     best = np.argsort(-scores, kind="stable")[:_CHOSEN]
     over = (
-        f"noise with the spectrum of photos ({_NOISES}; give photos for a better choice)"
+        f"noise with the spectrum of photos ({_NOISES}; photos choose better)"
         if activity is None
         else "the photos"
     )
