@@ -131,11 +131,7 @@ def channels_of(
     means = noise_means(model, layer, size, seed) if activity is None else activity.means
     scores = selectivity(np.nan_to_num(means))
     best = np.argsort(-scores, kind="stable")[:_CHOSEN]
-    over = (
-        f"noise with the spectrum of photos ({_NOISES}; photos choose better)"
-        if activity is None
-        else "the photos"
-    )
+    over = f"noise with the spectrum of photos ({_NOISES}; photos choose better)" if activity is None else "the photos"
     return Units(
         layer,
         tuple(int(index) for index in best),
