@@ -20,6 +20,7 @@ PUBLIC = [
     "attribute",
     "build_atlas",
     "capture",
+    "circuit",
     "class_activation_map",
     "evaluate_heatmap",
     "explore",

@@ -20,6 +20,7 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from viztool import attribution as attribution
     from viztool import cam as cam
+    from viztool import circuits as circuits
     from viztool import demos as demos
     from viztool import errors as errors
     from viztool import explorer as explorer
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from viztool.atlas import Atlas, build_atlas, open_atlas
     from viztool.attribution import attribute
     from viztool.cam import class_activation_map
+    from viztool.circuits import circuit
     from viztool.demos import run_demo
     from viztool.errors import ViztoolError
     from viztool.explorer import Page, explore
@@ -52,6 +54,7 @@ _ROOMS = (
     "atlas",
     "attribution",
     "cam",
+    "circuits",
     "demos",
     "errors",
     "explorer",
@@ -78,6 +81,7 @@ _HOMES = {
     "attribute": "viztool.attribution",
     "build_atlas": "viztool.atlas",
     "capture": "viztool.hooks",
+    "circuit": "viztool.circuits",
     "class_activation_map": "viztool.cam",
     "evaluate_heatmap": "viztool.faithfulness",
     "explore": "viztool.explorer",
@@ -103,6 +107,7 @@ __all__ = [
     "attribute",
     "build_atlas",
     "capture",
+    "circuit",
     "class_activation_map",
     "evaluate_heatmap",
     "explore",

@@ -1,0 +1,51 @@
+"""Small pictures of channels: what each answered to most in the photos."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from viztool.circuits.looking import Glance
+from viztool.circuits.survey import Site
+from viztool.inspect.receptive_field import ReceptiveField
+from viztool.render.colormaps import Picture
+from viztool.results import Part
+
+SHOWN = 6
+"""Edges on either side that have pictures."""
+
+
+@dataclass(frozen=True, repr=False)
+class Icon(Part):
+    """crop: what the channel answered to most; value: how much; photo: in which. optimum: what excites it, if drawn."""
+
+    crop: Picture | None
+    value: float
+    photo: str
+    optimum: Picture | None = None
+
+
+def crops(seen: Glance, sites: Mapping[str, Site], wanted: Mapping[str, Sequence[int]]) -> dict[tuple[str, int], Icon]:
+    """An icon for each channel that is wanted of a layer, cut from the photo where it answered most."""
+    found = {}
+    for layer, channels in wanted.items():
+        best = seen.best(layer)
+        for channel in channels:
+            shot = seen.shots[int(best.photo[channel])]
+            _, view = shot.look()
+            crop = cut(view, sites[layer].field, best.place[channel].tolist())
+            found[layer, channel] = Icon(crop, float(best.value[channel]), shot.name)
+    return found
+
+
+def cut(view: Picture, sees: ReceptiveField | None, place: Sequence[int]) -> Picture:
+    """What the unit at this place saw of the network's view; all of it if that is not known."""
+    if sees is None or sees.everything or len(sees.size) != 2:
+        return view
+    box = [
+        slice(int(min(max(0, first), extent - 1)), int(max(1, min(extent, end))))
+        for (first, end), extent in zip(sees.spans([int(at) for at in place]), view.shape[:2], strict=True)
+    ]
+    return np.ascontiguousarray(view[box[0], box[1]])

@@ -1,0 +1,174 @@
+"""Photos, one after the other, and what some layers' channels do on them at most."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeGuard, cast
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from viztool.circuits.survey import Site
+from viztool.errors import ImageError, ModelError, ViztoolError
+from viztool.hooks.capture import capture
+from viztool.hooks.select import exactly
+from viztool.images import find_images, read_image
+from viztool.models.model import Model
+from viztool.models.subject import looks_at
+from viztool.render.colormaps import Picture
+
+if TYPE_CHECKING:
+    from viztool.atlas.atlas import Atlas
+
+Photos: TypeAlias = "str | Path | Sequence[str | Path | Picture] | Picture | Tensor | Atlas"
+"""A folder or a pattern, files, photos, a tensor (N, C, H, W), or an atlas, whose top photos of the unit are taken."""
+
+
+@dataclass(frozen=True)
+class Shot:
+    """One photo that can be looked at again. look: gives the network's input, (1, C, H, W), and its view of it."""
+
+    name: str
+    look: Callable[[], tuple[Tensor, Picture]]
+
+
+def shots(model: Model | nn.Module, photos: Photos, unit: tuple[str, int]) -> list[Shot]:
+    """Each photo of what was given. unit: whose photos are taken from an atlas. Raises ViztoolError for none."""
+    if isinstance(photos, Tensor):
+        given = [Shot(f"image {at}", _of_tensor(model, photos[at : at + 1])) for at in range(len(photos))]
+    elif is_atlas(photos):
+        given = _of_atlas(model, photos, unit)
+    else:
+        if isinstance(photos, str | os.PathLike):
+            items: Sequence[str | Path | Picture] = find_images([str(photos)])
+        else:
+            items = (
+                [photos] if isinstance(photos, np.ndarray) and photos.ndim == 3 else list(cast(Sequence[Any], photos))
+            )
+        given = [_shot(model, item, at) for at, item in enumerate(items)]
+    if not given:
+        raise ViztoolError("there are no photos to measure on")
+    return given
+
+
+def is_atlas(photos: Photos) -> TypeGuard[Atlas]:
+    """Whether they are those of an atlas; told without its library, which need not be there."""
+    return hasattr(photos, "about") and hasattr(photos, "unusual")
+
+
+def _shot(model: Model | nn.Module, item: str | Path | Picture, at: int) -> Shot:
+    if isinstance(item, str | os.PathLike):
+        return Shot(Path(item).name, lambda: _of_picture(model, read_image(item)))
+    return Shot(f"photo {at}", lambda: _of_picture(model, item))
+
+
+def _of_picture(model: Model | nn.Module, picture: Picture) -> tuple[Tensor, Picture]:
+    [(x, [subject])], _ = looks_at(model, picture, "photo")
+    return x, subject.view
+
+
+def _of_tensor(model: Model | nn.Module, x: Tensor) -> Callable[[], tuple[Tensor, Picture]]:
+    def look() -> tuple[Tensor, Picture]:
+        [(own, [subject])], _ = looks_at(model, x, "tensor")
+        return own, subject.view
+
+    return look
+
+
+def _of_atlas(model: Model | nn.Module, atlas: Atlas, unit: tuple[str, int]) -> list[Shot]:
+    from viztool.atlas.crops import Album  # not above: an atlas needs a library of its own
+
+    album = Album(atlas)
+    found = []
+    for name, *_ in atlas[unit[0]][unit[1]].top:
+        picture = album.photo(name)
+        if picture is not None:
+            found.append(Shot(name, lambda picture=picture: _of_picture(model, picture)))  # type: ignore[misc]
+    if not found:
+        raise ViztoolError(f"none of the photos of {atlas.folder} can be read; they are not where they were")
+    return found
+
+
+@dataclass(frozen=True)
+class Best:
+    """Of each channel of a layer, (C,): its largest value on any photo, on which, and where: (C, 2)."""
+
+    value: npt.NDArray[np.float32]
+    photo: npt.NDArray[np.int64]
+    place: npt.NDArray[np.int64]
+
+
+@dataclass
+class Glance:
+    """What was seen in one look at each photo, by layer.
+
+    highest: (n, C), the spatial maxima; places: (n, C, 2), where; means: (n, C), spatial means. failed: what could
+    not be read, in words.
+    """
+
+    shots: list[Shot] = field(default_factory=list)
+    highest: dict[str, npt.NDArray[np.float32]] = field(default_factory=dict)
+    places: dict[str, npt.NDArray[np.int64]] = field(default_factory=dict)
+    means: dict[str, npt.NDArray[np.float64]] = field(default_factory=dict)
+    failed: list[str] = field(default_factory=list)
+
+    def best(self, layer: str) -> Best:
+        """Of each channel of a layer."""
+        photo = self.highest[layer].argmax(0)
+        channels = np.arange(len(photo))
+        return Best(self.highest[layer][photo, channels], photo, self.places[layer][photo, channels])
+
+    def of(self, chosen: Sequence[int]) -> Glance:
+        """The same of some photos alone."""
+        at = list(chosen)
+        return Glance(
+            [self.shots[one] for one in at],
+            {name: values[at] for name, values in self.highest.items()},
+            {name: values[at] for name, values in self.places.items()},
+            {name: values[at] for name, values in self.means.items()},
+            self.failed,
+        )
+
+
+def glance(net: nn.Module, given: Sequence[Shot], sites: Mapping[str, Site]) -> Glance:
+    """One forward for each photo, no further than the last of the layers; the network in evaluation mode.
+
+    Raises ViztoolError if none can be read, ModelError for values that are not finite.
+    """
+    seen = Glance()
+    rows: dict[str, list[tuple[Tensor, Tensor, Tensor]]] = {name: [] for name in sites}
+    once = all(site.calls == 1 for site in sites.values())
+    for shot, x in _inputs(given, seen):
+        with torch.no_grad(), capture(net, exactly(sites), stop=once, detach=True) as acts:
+            net(x.clone())
+        for name, site in sites.items():
+            maps = site.maps(acts[name])[0].float()
+            if not bool(maps.isfinite().all()):
+                raise ModelError(f"layer {name!r} puts out values that are not finite on {shot.name}")
+            flat = maps.flatten(1)
+            value, at = flat.max(1)
+            rows[name].append((value, torch.stack([at // maps.shape[2], at % maps.shape[2]], 1), flat.double().mean(1)))
+        seen.shots.append(shot)
+    if not seen.shots:
+        raise ViztoolError(f"no photo could be read: {seen.failed[0]}")
+    for name, found in rows.items():
+        values, places, means = zip(*found, strict=True)
+        seen.highest[name] = torch.stack(values).cpu().numpy()
+        seen.places[name] = torch.stack(places).cpu().numpy()
+        seen.means[name] = torch.stack(means).cpu().numpy()
+    return seen
+
+
+def _inputs(given: Sequence[Shot], seen: Glance) -> Iterator[tuple[Shot, Tensor]]:
+    for shot in given:
+        try:
+            x, _ = shot.look()
+        except ImageError as error:
+            seen.failed.append(str(error))
+            continue
+        yield shot, x

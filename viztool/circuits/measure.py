@@ -1,0 +1,155 @@
+"""The measurements behind a circuit, a photo at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from viztool.circuits.between import Between
+from viztool.circuits.knock import Doubles, Replace, Units, changes, leads_to_the_same, mean_and_error
+from viztool.circuits.looking import Glance
+from viztool.circuits.result import Together
+from viztool.circuits.survey import Site, Survey
+from viztool.circuits.windows import Window, trunk, windows
+from viztool.errors import LayerError, ModelError
+from viztool.hooks.naming import named_layers
+from viztool.models.model import Model
+from viztool.models.reading import Reading
+from viztool.models.subject import reader_of
+
+_TOGETHER = (2, 4, 8, 16, 32)
+
+
+@dataclass(frozen=True)
+class Unit:
+    """A channel of a layer, whose maxima are looked at."""
+
+    site: Site
+    channel: int
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.channel < self.site.channels:
+            raise LayerError(f"layer {self.site.name!r} has {self.site.channels} channels; there is no {self.channel}")
+
+
+@dataclass
+class Instead:
+    """What channels are replaced by. means: by layer, (C,)."""
+
+    replace: Replace
+    means: Mapping[str, Doubles]
+    seed: int
+
+    def of(self, site: Site, net: nn.Module, seen: Glance, at: int, like: Tensor) -> Tensor:
+        """For the photo at this place: (C, h, w), or (C, 1, 1)."""
+        if self.replace == "zero":
+            return like.new_zeros(site.channels, 1, 1)
+        if self.replace == "mean":
+            return torch.from_numpy(self.means[site.name]).to(like)[:, None, None]
+        # In a circle of chance, so that each photo gives once and none gets its own.
+        circle = np.random.default_rng(self.seed).permutation(len(seen.shots)).tolist()
+        other = circle[(circle.index(at) + 1) % len(circle)]
+        between = Between(net, seen.shots[other].look()[0], site, site)
+        found = between.maps(between.copies(1))[0]
+        if found.shape != like.shape:
+            raise ModelError("photos of several sizes have maps of several sizes here; resample needs one")
+        return found
+
+
+@dataclass
+class Run:
+    """The measurements, a photo at a time."""
+
+    net: nn.Module
+    model: Model | nn.Module
+    known: Survey
+    seen: Glance
+    instead: Instead
+    callback: Callable[[int, int], None] | None
+    windowed: int = 0
+    """Photos on which a part of the maps was enough."""
+
+    def inputs(self, source: Site, unit: Unit) -> tuple[Doubles, Doubles, Doubles]:
+        """(photos, C): effects of single channels, and gradient × change; (photos,): the unit's values."""
+        effects, gradients, values = [], [], []
+        every = [[channel] for channel in range(source.channels)]
+        layers = [source, *trunk(named_layers(self.net), self.known, source, unit.site)]
+        for at in range(len(self.seen.shots)):
+            between, units, instead = self._photo(source, unit, at)
+            parts = self._windows(between, layers, unit, units, instead)
+            effects.append(changes(between, every, instead, units, parts)[:, 0])
+            own, gradient = between.gradient(
+                (unit.channel, int(units.rows[0]), int(units.columns[0])),
+            )
+            gradients.append((gradient * (own - instead)).double().sum((1, 2)).cpu().numpy())
+            values.append(float(self.seen.highest[unit.site.name][at, unit.channel]))
+            if self.callback is not None:
+                self.callback(at + 1, len(self.seen.shots))
+        return np.stack(effects), np.stack(gradients), np.array(values)
+
+    def together(self, source: Site, unit: Unit, order: Sequence[int], single: Doubles) -> tuple[Together, ...]:
+        """The strongest inputs knocked out at once, more and more of them, and what their single effects add up to."""
+        counts = [count for count in _TOGETHER if count < source.channels] + [source.channels]
+        groups = [list(order[:count]) for count in counts]
+        rows = []
+        for at in range(len(self.seen.shots)):
+            between, units, instead = self._photo(source, unit, at)
+            rows.append(changes(between, groups, instead, units)[:, 0])
+        means, errors = mean_and_error(np.stack(rows))
+        sums = [float(single[:, group].sum(1).mean()) for group in groups]
+        return tuple(map(Together, counts, means.tolist(), errors.tolist(), sums))
+
+    def outputs(self, unit: Unit, later: Site | None) -> tuple[Doubles, Reading | None]:
+        """(photos, units of the later layer, or classes): effects of the unit; and how the classes are read."""
+        rows = []
+        reading: Reading | None = None
+        for at, shot in enumerate(self.seen.shots):
+            x, _ = shot.look()
+            if later is None:
+                reading = reading or self._reading(x)
+                between = Between(self.net, x, unit.site, None, reading.scores)
+                units = _classes(reading.scores(between.output).shape[1])
+            else:
+                between = Between(self.net, x, unit.site, later)
+                units = _at_maxima(self.seen, later, at)
+            like = between.maps(between.copies(1))[0]
+            instead = self.instead.of(unit.site, self.net, self.seen, at, like)
+            rows.append(changes(between, [[unit.channel]], instead, units)[0])
+        return np.stack(rows), reading
+
+    def _photo(self, source: Site, unit: Unit, at: int) -> tuple[Between, Units, Tensor]:
+        x, _ = self.seen.shots[at].look()
+        between = Between(self.net, x, source, unit.site)
+        row, column = self.seen.places[unit.site.name][at, unit.channel]
+        units = Units(np.array([unit.channel]), np.array([row]), np.array([column]))
+        like = between.maps(between.copies(1))[0]
+        return between, units, self.instead.of(source, self.net, self.seen, at, like)
+
+    def _windows(
+        self, between: Between, layers: Sequence[Site], unit: Unit, units: Units, instead: Tensor
+    ) -> dict[str, Window]:
+        """The parts of maps that are enough for this unit, of as many layers as give the same."""
+        place = (int(units.rows[0]), int(units.columns[0]))
+        for some in (layers, layers[1:]):
+            parts = windows(list(some), unit.site, place)
+            if parts and leads_to_the_same(between, instead, units, parts):
+                self.windowed += 1
+                return parts
+        return {}
+
+    def _reading(self, x: Tensor) -> Reading:
+        return reader_of(self.model, x).settle(self.net(x.clone()))
+
+
+def _classes(count: int) -> Units:
+    zeros = np.zeros(count, np.int64)
+    return Units(np.arange(count), zeros, zeros)
+
+
+def _at_maxima(seen: Glance, site: Site, at: int) -> Units:
+    places = seen.places[site.name][at]
+    return Units(np.arange(site.channels), places[:, 0], places[:, 1])
