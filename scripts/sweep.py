@@ -28,7 +28,7 @@ os.environ["OMP_WAIT_POLICY"] = "PASSIVE"  # before torch is imported: threads t
 import click
 import numpy as np
 import torch
-from _cam_check import check_cam
+from _cam_check import check_cam, first_tensor
 from _spot_check import check_spots
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
@@ -280,7 +280,7 @@ def check_maps(model: Model, photo: Picture, x: Tensor, truth: Truth) -> str:
     outputs: dict[str, list[Any]] = {layer.name: [] for layer in result.layers}
 
     def note(name: str) -> Any:
-        return lambda _module, _args, output: outputs[name].append(output.detach().clone().numpy())
+        return lambda _module, _args, output: outputs[name].append(first_tensor(output).detach().clone().numpy())
 
     with hooked({name: named[name] for name in outputs}, note):
         for grad in (False, True):  # either of the two attention kernels may have been used
@@ -294,13 +294,19 @@ def check_maps(model: Model, photo: Picture, x: Tensor, truth: Truth) -> str:
 
 
 def is_map_of(layer: LayerMaps, output: Any) -> bool:
-    """Whether these are the maps in (1, C, h, w), (1, h, w, C) or tokens (1, T, C), all bits alike."""
+    """Whether these are the maps in (1, C, h, w), (1, h, w, C) or tokens (1, T, C), all bits alike.
+
+    Tokens may stand in any order, each of them whole: which place is whose is what the spots judge.
+    """
     channels, h, w = layer.maps.shape
     readings = [output[0]]
     if output.ndim == 4:
         readings.append(output[0].transpose(2, 0, 1))
     elif output.ndim == 3 and output.shape[1] >= h * w:
         readings = [output[0, -h * w :].T.reshape(channels, h, w)]
+        tokens, places = output[0, -h * w :], layer.maps.reshape(channels, h * w).T
+        if tokens.shape == places.shape and sorted(map(bytes, tokens)) == sorted(map(bytes, places.copy())):
+            return True
     return any(reading.shape == layer.maps.shape and np.array_equal(reading, layer.maps, True) for reading in readings)
 
 
