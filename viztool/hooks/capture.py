@@ -98,12 +98,12 @@ def capture(
         stack.enter_context(
             watch({"": root}, enter=lambda *_: forward.begin(), exit=lambda *_: forward.end(), fails=True)
         )
-        if maps or stages:  # first, so that it sees what a layer puts out, and not what takes its place
-            stack.enter_context(watch(named, enter=layouts.enter, exit=layouts.exit))
         if stages:
             picker = _StagePicker(acts, keeper, recorder, named, set(required))
             stack.enter_context(watch(named, enter=picker.enter, exit=picker.exit))
         else:
+            if maps:  # first, so that it sees what a layer puts out, and not what takes its place
+                stack.enter_context(watch(named, enter=layouts.enter, exit=layouts.exit))
             stack.enter_context(watch({name: named[name] for name in chosen}, enter=recorder.enter, exit=recorder.exit))
         try:
             yield acts
@@ -180,7 +180,7 @@ class _StagePicker:
         self, acts: Activations, keeper: Keeper, recorder: _Recorder, named: dict[str, nn.Module], also: set[str]
     ):
         self._acts = acts
-        self._keeper = keeper
+        self._layouts = keeper.layouts
         self._recorder = recorder
         self._blocks = repeated_blocks(named)
         self._also = also
@@ -188,6 +188,7 @@ class _StagePicker:
         self._stages: set[str] | None = None
 
     def enter(self, name: str, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        self._layouts.enter(name, module, args, kwargs)
         if name == "" and self._stages is None:
             self._trackers = StageTracker(self._blocks), StageTracker(self._blocks, repeats=True)
         for tracker in self._trackers or ():
@@ -195,6 +196,7 @@ class _StagePicker:
         self._recorder.enter(name, module, args, kwargs)
 
     def exit(self, name: str, module: nn.Module, output: Any) -> Any:
+        self._layouts.exit(name, module, output)  # first: of what the layer puts out, not of what takes its place
         if self._trackers is None:
             kept = self._also | (self._stages or set())
         else:
@@ -217,8 +219,8 @@ class _StagePicker:
         # The network's own output is no stage of it, and these hand on the one before them.
         if name == "" or isinstance(module, _HANDS_ON):
             return None, None, 0
-        stretched = self._keeper.layouts.stage_size(name, output, stretched=True)
+        stretched = self._layouts.stage_size(name, output, stretched=True)
         if stretched is None:
             return None, None, 0
         first = next(tensors_in(output))
-        return self._keeper.layouts.stage_size(name, output), stretched, first[0].numel() // prod(stretched)
+        return self._layouts.stage_size(name, output), stretched, first[0].numel() // prod(stretched)

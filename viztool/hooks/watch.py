@@ -5,11 +5,12 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import nn
+from torch.utils.hooks import RemovableHandle
 
 from viztool.hooks.naming import require_hookable
 
@@ -32,21 +33,24 @@ def watch(
     fails: also call `exit` after a layer that raised an Exception; the output is then None.
     """
     owner = threading.get_ident()
-    with ExitStack() as stack:
-        stack.enter_context(_eager())
-        seen: set[int] = set()
-        for name, module in layers.items():
-            if id(module) in seen:
-                continue
-            seen.add(id(module))
-            require_hookable(name, module)
-            if enter is not None:
-                before = module.register_forward_pre_hook(_pre_hook(name, enter, owner), with_kwargs=True)
-                stack.callback(before.remove)
-            if exit is not None:
-                after = module.register_forward_hook(_post_hook(name, exit, owner), always_call=fails)
-                stack.callback(after.remove)
-        yield
+    handles: list[RemovableHandle] = []
+    with _eager():
+        try:
+            seen: set[int] = set()
+            for name, module in layers.items():
+                if id(module) in seen:
+                    continue
+                seen.add(id(module))
+                require_hookable(name, module)
+                if enter is not None:
+                    hook = _pre_hook(name, enter, owner)
+                    handles.append(module.register_forward_pre_hook(hook, with_kwargs=True))
+                if exit is not None:
+                    handles.append(module.register_forward_hook(_post_hook(name, exit, owner), always_call=fails))
+            yield
+        finally:
+            for handle in reversed(handles):
+                handle.remove()
 
 
 def _counts(owner: int) -> bool:
