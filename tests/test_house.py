@@ -107,7 +107,7 @@ IN_CODE = {"faithfulness/boxes.py", "kernels/objectives.py", "render/numbers.py"
 """What an error quotes, what an objective is called, powers of ten, and the one way itself."""
 
 
-@pytest.mark.parametrize("room", ["atlas", "faithfulness", "features", "heatmaps", "kernels", "render"])
+@pytest.mark.parametrize("room", ["atlas", "circuits", "faithfulness", "features", "heatmaps", "kernels", "render"])
 def test_numbers_on_sheets_are_written_one_way(room):
     """By `render.numbers`: of its own Python writes 1.4e+00 and 1.23e+03, and a % without its space."""
     found = [

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from viztool.circuits.compare import rank_correlation
-from viztool.circuits.icons import SHOWN, crops
+from viztool.circuits.icons import SHOWN, crops, with_optima
 from viztool.circuits.knock import Doubles, Replace, check_replace, edges
 from viztool.circuits.looking import Glance, Photos, glance, is_atlas, shots
 from viztool.circuits.measure import Instead, Run, Unit
@@ -23,6 +23,9 @@ from viztool.hooks.select import Pattern, select
 from viztool.kernels.expanded import Array, expanded_weights
 from viztool.models.model import Model
 
+_STEPS = 128
+"""Of an ascent: enough for a picture as small as an icon."""
+
 
 def circuit(
     model: Model | nn.Module,
@@ -34,6 +37,7 @@ def circuit(
     replace: Replace = "mean",
     *,
     top: int | None = None,
+    kernels: bool = False,
     seed: int = 0,
     callback: Callable[[int, int], None] | None = None,
 ) -> Circuit:
@@ -46,8 +50,10 @@ def circuit(
     replace: what a channel is replaced by, at all its positions. "mean", its mean over the photos (over the atlas's
         data where that has the layer): where a layer has no ReLU, 0 is a value that what follows has never met, and
         the effect would be that of a shock. "zero"; or "resample", its map on another of the photos.
-    top: measure only on so many photos, those that excite the unit most; by default on all that were given (means are
-        always over all). seed: of what is drawn by chance. callback: called with the photos that are done, of how many.
+    top: measure only on so many photos, those that excite the unit most; by default on all that were given. Means are
+        always over all. kernels: also draw what excites the unit and its strongest inputs and outputs most, by
+        gradient ascent: seconds a channel. seed: of what is drawn by chance.
+    callback: called with how many photos are done, of how many.
 
     An effect is the mean over photos of (before − after): of the unit's value at the place of its maximum on the photo
     as it is; of a later layer's units likewise; of the classes' scores. Positive means that it drives. Only what stands
@@ -86,6 +92,8 @@ def circuit(
             **({} if later is None else {later.name: [edge.channel for edge in found_outputs[:SHOWN]]}),
         }
         icons = crops(seen, {site.name: site for site in sites}, wanted)
+    if kernels and isinstance(model, Model):
+        icons = with_optima(icons, model, _STEPS, seed)
     means = single.mean(0)
     guesses = [Guess("gradient × change", rank_correlation(means, gradients.mean(0)), "with its sign")]
     if weights is not None:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from viztool.circuits.looking import Glance
 from viztool.circuits.survey import Site
+from viztool.errors import ViztoolError
 from viztool.inspect.receptive_field import ReceptiveField
+from viztool.kernels.visualize import visualize_kernels
+from viztool.models.model import Model
 from viztool.render.colormaps import Picture
 from viztool.results import Part
 
@@ -37,6 +40,23 @@ def crops(seen: Glance, sites: Mapping[str, Site], wanted: Mapping[str, Sequence
             _, view = shot.look()
             crop = cut(view, sites[layer].field, best.place[channel].tolist())
             found[layer, channel] = Icon(crop, float(best.value[channel]), shot.name)
+    return found
+
+
+def with_optima(
+    icons: Mapping[tuple[str, int], Icon], model: Model, steps: int, seed: int
+) -> dict[tuple[str, int], Icon]:
+    """The same with the picture that excites each channel most, where one can be drawn."""
+    found = dict(icons)
+    for layer in dict.fromkeys(layer for layer, _ in icons):
+        channels = [channel for name, channel in icons if name == layer]
+        try:
+            sheet = visualize_kernels(model, layer, channels, steps, seed=seed, negative=False)
+        except ViztoolError:  # no maps, or another size than pictures have
+            continue
+        for kernel in sheet.kernels:
+            key = layer, kernel.unit
+            found[key] = replace(found[key], optimum=None if kernel.optimum.status else kernel.optimum.pixels)
     return found
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeGuard, cast
 
@@ -24,6 +25,7 @@ from viztool.render.colormaps import Picture
 
 if TYPE_CHECKING:
     from viztool.atlas.atlas import Atlas
+    from viztool.atlas.sources import Entry
 
 Photos: TypeAlias = "str | Path | Sequence[str | Path | Picture] | Picture | Tensor | Atlas"
 """A folder or a pattern, files, photos, a tensor (N, C, H, W), or an atlas, whose top photos of the unit are taken."""
@@ -44,13 +46,9 @@ def shots(model: Model | nn.Module, photos: Photos, unit: tuple[str, int]) -> li
     elif is_atlas(photos):
         given = _of_atlas(model, photos, unit)
     else:
-        if isinstance(photos, str | os.PathLike):
-            items: Sequence[str | Path | Picture] = find_images([str(photos)])
-        else:
-            items = (
-                [photos] if isinstance(photos, np.ndarray) and photos.ndim == 3 else list(cast(Sequence[Any], photos))
-            )
-        given = [_shot(model, item, at) for at, item in enumerate(items)]
+        alone = isinstance(photos, str | os.PathLike) or (isinstance(photos, np.ndarray) and photos.ndim == 3)
+        items: Sequence[Any] = [photos] if alone else list(cast(Sequence[Any], photos))
+        given = [shot for at, item in enumerate(items) for shot in _shots(model, item, at)]
     if not given:
         raise ViztoolError("there are no photos to measure on")
     return given
@@ -61,10 +59,28 @@ def is_atlas(photos: Photos) -> TypeGuard[Atlas]:
     return hasattr(photos, "about") and hasattr(photos, "unusual")
 
 
-def _shot(model: Model | nn.Module, item: str | Path | Picture, at: int) -> Shot:
-    if isinstance(item, str | os.PathLike):
-        return Shot(Path(item).name, lambda: _of_picture(model, read_image(item)))
-    return Shot(f"photo {at}", lambda: _of_picture(model, item))
+def _shots(model: Model | nn.Module, item: str | os.PathLike[str] | Picture, at: int) -> list[Shot]:
+    if isinstance(item, np.ndarray):
+        return [Shot(f"photo {at}", partial(_of_picture, model, item))]
+    if Path(item).suffix.lower() == ".tar":
+        return _of_archive(model, item)
+    return [Shot(path.name, partial(_of_file, model, path)) for path in find_images([item])]
+
+
+def _of_file(model: Model | nn.Module, path: Path) -> tuple[Tensor, Picture]:
+    return _of_picture(model, read_image(path))
+
+
+def _of_archive(model: Model | nn.Module, path: str | os.PathLike[str]) -> list[Shot]:
+    from viztool.atlas.sources import find_source  # not above: its library need not be there
+    from viztool.images.bytes import decode
+
+    source = find_source(path)
+
+    def look(entry: Entry) -> tuple[Tensor, Picture]:
+        return _of_picture(model, decode(source.read(entry), entry.id))
+
+    return [Shot(entry.id, partial(look, entry)) for entry in sorted(source.entries(), key=lambda entry: entry.id)]
 
 
 def _of_picture(model: Model | nn.Module, picture: Picture) -> tuple[Tensor, Picture]:
@@ -88,7 +104,7 @@ def _of_atlas(model: Model | nn.Module, atlas: Atlas, unit: tuple[str, int]) -> 
     for name, *_ in atlas[unit[0]][unit[1]].top:
         picture = album.photo(name)
         if picture is not None:
-            found.append(Shot(name, lambda picture=picture: _of_picture(model, picture)))  # type: ignore[misc]
+            found.append(Shot(name, partial(_of_picture, model, picture)))
     if not found:
         raise ViztoolError(f"none of the photos of {atlas.folder} can be read; they are not where they were")
     return found

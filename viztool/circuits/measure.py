@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -22,6 +22,9 @@ from viztool.models.reading import Reading
 from viztool.models.subject import reader_of
 
 _TOGETHER = (2, 4, 8, 16, 32)
+
+_KEPT = 32
+"""Photos whose recorded outputs stay in memory until all is measured."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +75,8 @@ class Run:
     callback: Callable[[int, int], None] | None
     windowed: int = 0
     """Photos on which a part of the maps was enough."""
+    _begun: dict[int, Between] = field(default_factory=dict)
+    """By photo, what was recorded before the inputs: the same for all that is measured on it."""
 
     def inputs(self, source: Site, unit: Unit) -> tuple[Doubles, Doubles, Doubles]:
         """(photos, C): effects of single channels, and gradient × change; (photos,): the unit's values."""
@@ -123,7 +128,9 @@ class Run:
 
     def _photo(self, source: Site, unit: Unit, at: int) -> tuple[Between, Units, Tensor]:
         x, _ = self.seen.shots[at].look()
-        between = Between(self.net, x, source, unit.site)
+        between = self._begun.get(at) or Between(self.net, x, source, unit.site)
+        if len(self._begun) < _KEPT:
+            self._begun[at] = between
         row, column = self.seen.places[unit.site.name][at, unit.channel]
         units = Units(np.array([unit.channel]), np.array([row]), np.array([column]))
         like = between.maps(between.copies(1))[0]

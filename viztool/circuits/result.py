@@ -11,6 +11,8 @@ import numpy.typing as npt
 
 from viztool.circuits.icons import Icon
 from viztool.circuits.knock import Edge
+from viztool.circuits.sheet import circuit_sheet, short
+from viztool.render.canvas import Canvas
 from viztool.results import Part, Result, versions
 
 
@@ -70,8 +72,17 @@ class Circuit(Result):
     rows: Mapping[str, npt.NDArray[np.float64]]
     icons: Mapping[tuple[str, int], Icon]
 
+    def drawing(self) -> Canvas:
+        return circuit_sheet(self)
+
+    @property
+    def in_words(self) -> str:
+        strongest = ", ".join(f"{edge.channel} ({short(edge.effect)})" for edge in self.inputs[:3])
+        return f"{self.layer}/{self.channel} is made of {self.inputs_layer}: {strongest} and others"
+
     @property
     def numbers(self) -> dict[str, Any]:
+        """Every figure that is drawn or claimed, ready for JSON."""
         return {
             "network": self.network,
             "weights": self.weights_of,
