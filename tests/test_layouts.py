@@ -13,6 +13,7 @@ from viztool.cam import class_activation_map
 from viztool.errors import LayerError
 from viztool.features import feature_maps
 from viztool.hooks import capture
+from viztool.hooks.layout_memory import layouts_of
 from viztool.hooks.tail import TailPass
 from viztool.tensors.tokens import Placed, order_after, pooled
 
@@ -338,3 +339,24 @@ def test_heads_of_places_are_no_map_although_their_sides_are_in_proportion() -> 
     with torch.no_grad(), capture(net, "mix", maps=True) as acts:
         net(x)
     assert acts["mix"].shape == (1, 48, 8, 5)
+
+
+class ByRows(nn.Module):
+    """Maps whose every row goes through an LSTM as a sequence of its own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 6, 4, 4)
+        self.lstm = nn.LSTM(6, 9, batch_first=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.conv(x).permute(0, 2, 3, 1)
+        n, h, w, c = x.shape
+        return self.lstm(x.reshape(n * h, w, c))[0].reshape(n, h, w, -1).permute(0, 3, 1, 2)
+
+
+def test_rows_that_an_lstm_takes_for_a_batch_are_no_maps() -> None:
+    net, x = ByRows().eval(), torch.randn(2, 3, 64, 64)  # rows of 16 places are as many as a map of 4 × 4
+    with torch.no_grad(), capture(net) as acts:
+        net(x)
+    assert layouts_of(net, x).find("lstm", acts["lstm"][0]) is None

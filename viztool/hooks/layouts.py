@@ -97,7 +97,7 @@ class Layouts:
                 layout = self._judge(module, frame, inside[0])
                 self._note(inside[0], layout)
             else:
-                layout = self.of_tensor(inside[0]) if inside else None
+                layout = self._of_first(inside[0]) if inside else None
         self._found[name] = layout
         self.whole = self.whole or name == ""
 
@@ -216,6 +216,11 @@ class Layouts:
         if layout is None:
             return None
         return self._with_tokens(layout, output) if output.dim() == 3 else layout
+
+    def _of_first(self, output: Tensor) -> Layout | None:
+        """Of several tensors: rows or columns that an LSTM took for its batch are no maps."""
+        other = self.picture is not None and output.dim() in (3, 4) and output.shape[0] != self.picture.batch
+        return NO_MAP if other else self.of_tensor(output)
 
     def _by_kind(self, module: nn.Module, frame: _Frame, output: Tensor) -> Layout | None:
         given = frame.given[0][1] if frame.given else None
