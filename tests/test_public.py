@@ -22,6 +22,7 @@ PUBLIC = [
     "capture",
     "circuit",
     "class_activation_map",
+    "concepts",
     "evaluate_heatmap",
     "explore",
     "feature_maps",

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from viztool import attribution as attribution
     from viztool import cam as cam
     from viztool import circuits as circuits
+    from viztool import craft as craft
     from viztool import demos as demos
     from viztool import errors as errors
     from viztool import explorer as explorer
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from viztool.attribution import attribute
     from viztool.cam import class_activation_map
     from viztool.circuits import circuit
+    from viztool.craft import concepts
     from viztool.demos import run_demo
     from viztool.errors import ViztoolError
     from viztool.explorer import Page, explore
@@ -55,6 +57,7 @@ _ROOMS = (
     "attribution",
     "cam",
     "circuits",
+    "craft",
     "demos",
     "errors",
     "explorer",
@@ -83,6 +86,7 @@ _HOMES = {
     "capture": "viztool.hooks",
     "circuit": "viztool.circuits",
     "class_activation_map": "viztool.cam",
+    "concepts": "viztool.craft",
     "evaluate_heatmap": "viztool.faithfulness",
     "explore": "viztool.explorer",
     "feature_maps": "viztool.features",
@@ -109,6 +113,7 @@ __all__ = [
     "capture",
     "circuit",
     "class_activation_map",
+    "concepts",
     "evaluate_heatmap",
     "explore",
     "feature_maps",

@@ -10,6 +10,7 @@ from viztool.cli.atlas import atlas
 from viztool.cli.attribute import attribute
 from viztool.cli.cam import cam
 from viztool.cli.circuit import circuit
+from viztool.cli.concepts import concepts
 from viztool.cli.demo import demo
 from viztool.cli.dream import dream
 from viztool.cli.errors import keep_arguments
@@ -46,6 +47,7 @@ def main() -> None:
     viztool demo checkerboard                  a textbook claim, drawn and tested
     viztool kernels -l blocks.4                what its channels look for
     viztool circuit photos/ -l blocks.4 -c 15  what a unit is made of, and what it does
+    viztool concepts photos/ --target tabby    what a class is made of
     viztool atlas build photos/ -o my.atlas    what every unit does over a whole data set
     viztool layers -m resnet50                 the layers, their shapes and receptive fields
     viztool about photo_features.png           how a picture was made, as it says itself
@@ -63,6 +65,7 @@ for _command in (
     dream,
     atlas,
     circuit,
+    concepts,
     layers,
     models,
     gallery,
