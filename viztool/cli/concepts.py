@@ -14,7 +14,6 @@ from viztool.cli.batch import output_options as outputs
 from viztool.cli.errors import reported, usage
 from viztool.cli.options import complete_layer, load, model_options
 from viztool.errors import SettingError
-from viztool.images.finding import is_glob
 
 
 @click.command()
@@ -60,6 +59,8 @@ def concepts(
     PHOTOS, of the class, are a folder, a glob, a .txt list, .tar shards or a .parquet file; a few dozen at least,
     better some hundred. Needs scikit-learn: pip install 'viztool[concepts]'.
     """
+    from viztool.images.finding import is_glob
+
     force, npz, verbose, seed = options.pop("force"), options.pop("npz"), options.pop("verbose"), options["seed"]
     output = options.pop("output")
     batch = Batch(options.pop("as_json"), options.pop("quiet"), options.pop("open_it"))
@@ -73,7 +74,7 @@ def concepts(
     if split is not None and split > count:
         with usage():
             raise SettingError(f"--split {split} is none of the {count} concepts")
-    from viztool.craft import concepts as find  # not above: it imports torch
+    from viztool.craft import concepts as find
     from viztool.craft import split as take_apart
 
     model = load(options)
