@@ -15,6 +15,7 @@ from click.testing import CliRunner
 
 import viztool
 from viztool.cli import main
+from viztool.errors import ImageError
 from viztool.images import write_image
 from viztool.images.marks import read_mark
 
@@ -345,6 +346,28 @@ class TestSideBySide:
         wanted[2], wanted[4] = ("2", "unreadable"), ("4", "no room")
         assert said == wanted
         assert most <= 4  # results wait in memory
+
+    def test_the_next_photo_is_read_meanwhile(self, monkeypatch):
+        from viztool.cli.batch import Job, _read_ahead
+
+        begun = {name: threading.Event() for name in "abc"}
+
+        def read(path):
+            begun[path].set()
+            if path == "b":
+                raise ImageError("b is no picture")
+            return path.upper()
+
+        monkeypatch.setattr("viztool.images.read_image", read)
+        seen = []
+        for job in _read_ahead([Job(name, Path(f"{name}.png")) for name in begun]):
+            following = begun.get(chr(ord(job.photo) + 1))
+            assert following is None or following.wait(10)
+            try:
+                seen.append(job.read())
+            except ImageError as error:  # in its own turn, not in that of the photo before
+                seen.append(str(error))
+        assert seen == ["A", "b is no picture", "C"]
 
     def test_what_is_written_in_threads_says_its_command(self, folder):
         features("photo.png")

@@ -123,6 +123,6 @@ class Evidence:
             )
         return tensor.flatten(2, 3)
 
-    @property
+    @cached_property
     def _layouts(self) -> Layouts:
         return layouts_of(self.question.net, self.question.x)

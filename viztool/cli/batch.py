@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from contextvars import copy_context
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -71,10 +71,11 @@ def _say(note: str) -> None:
 
 @dataclass(frozen=True)
 class Job:
-    """One photo and the file that its picture goes to."""
+    """One photo and the file that its picture goes to. ahead: gives the photo, where it is being read already."""
 
     photo: str
     target: Path
+    ahead: Callable[[], Any] | None = field(default=None, compare=False, repr=False)
 
     @property
     def source(self) -> str:
@@ -90,6 +91,8 @@ class Job:
         """The photo, uint8 RGB (H, W, 3)."""
         from viztool.images import read_image
 
+        if self.ahead is not None:
+            return self.ahead()
         return read_image(sys.stdin.buffer if self.photo == STDIN else self.photo)
 
 
@@ -191,13 +194,26 @@ def each_photo(
                 written.append(result.save_npz(job.arrays, force=force))
             return result, written
 
-        for job, outcome in _side_by_side(progress(todo, quiet=batch.quiet), look, write):
+        for job, outcome in _side_by_side(_read_ahead(progress(todo, quiet=batch.quiet)), look, write):
             with batch.attempt(job.photo):
                 result, written = outcome()
                 batch.wrote(result, *written)
                 if verbose:
                     click.echo(f"{job.source}: {result.in_words}", err=True)
     batch.finish(command)
+
+
+def _read_ahead(jobs: Iterable[Job]) -> Iterator[Job]:
+    """The jobs, each handed on when the photo of the next one is being read: a large one takes longer than a look."""
+    with ThreadPoolExecutor(1) as reader:
+        ready: Job | None = None
+        for job in jobs:
+            begun = job if job.photo == STDIN else replace(job, ahead=reader.submit(job.read).result)
+            if ready is not None:
+                yield ready
+            ready = begun
+        if ready is not None:
+            yield ready
 
 
 _WRITERS = 2

@@ -23,11 +23,13 @@ def evaluating(net: nn.Module) -> Iterator[None]:
 
         def restore() -> None:
             for module, training in modes:
-                module.training = training
+                if module.training is not training:  # to set it takes ten times as long as to ask
+                    module.training = training
 
         try:
-            for module, _ in modes:
-                module.training = False
+            for module, training in modes:
+                if training:
+                    module.training = False
             yield
         finally:
             surely(restore)

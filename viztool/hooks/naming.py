@@ -46,13 +46,16 @@ def named_layers(net: nn.Module) -> dict[str, nn.Module]:
     the layer it was compiled from, and leads to that one, since hooks do not fire on the wrapper.
     What makes a layer's weights (a parametrization, such as a weight norm) is part of that layer.
     """
-    return dict(_walk("", net))
+    found: dict[str, nn.Module] = {}
+    _walk("", net, found)
+    return found
 
 
-def _walk(name: str, module: nn.Module) -> Iterator[tuple[str, nn.Module]]:
-    yield name, module
-    for child, layer in layers_inside(module):
-        yield from _walk(name if child == COMPILED else f"{name}.{child}" if name else child, layer)
+def _walk(name: str, module: nn.Module, found: dict[str, nn.Module]) -> None:
+    found[name] = module
+    if module._modules:  # asked for each look at a network, of which most layers hold no other
+        for child, layer in layers_inside(module):
+            _walk(name if child == COMPILED else f"{name}.{child}" if name else child, layer, found)
 
 
 def layers_inside(layer: nn.Module) -> Iterator[tuple[str, nn.Module]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -203,8 +203,10 @@ def wrap_model(
     )
 
 
-def _tensors(net: nn.Module) -> list[Tensor]:
-    return [*net.parameters(), *net.buffers()]
+def _tensors(net: nn.Module) -> Iterator[Tensor]:
+    """One after another, as the first will often do."""
+    yield from net.parameters()
+    yield from net.buffers()
 
 
 def _is_several(photo: Any) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 import cv2
@@ -52,6 +52,7 @@ def _drawable(text: str) -> str:
     return text if text.isascii() else text.encode("utf-8", "replace").decode()
 
 
+@lru_cache(4096)
 def text_width(text: str, style: Style) -> int:
     """Width of the text in pixels."""
     if not text:
