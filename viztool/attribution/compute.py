@@ -10,6 +10,8 @@ from torch import Tensor, nn
 
 from viztool.attribution import registry
 from viztool.attribution.baseline import Baseline, baseline_of
+from viztool.attribution.through import Through, ways
+from viztool.errors import ViztoolError
 from viztool.heatmaps.heatmap import Heatmap, require_finite
 from viztool.hooks.evaluating import evaluating
 from viztool.hooks.frozen import frozen
@@ -28,6 +30,7 @@ def attribute(
     method: str = "integrated_gradients",
     target: Target = None,
     *,
+    through: Through | None = None,
     baseline: Baseline = "mean",
     seed: int = 0,
     source: str = "photo",
@@ -40,6 +43,9 @@ def attribute(
     method: one of `viztool.attribution.METHODS`; `viztool.attribution.describe(method)` is its formula and paper.
     target: a class, by index or name; a list, one for each image; or a callable from the network's output to one
         score an image. By default the class that each image's output says.
+    through: (layer, channel), for the LRP methods: only the relevance that flows through this unit of the network.
+        The maps of all channels add up to that of the layer. Of one photo there may be several channels,
+        ("blocks.4", [3, 17]): a map each.
     baseline: the input that shows nothing, for the methods that compare with one. "mean" (the default) is the
         colour that the preprocessing subtracts, zeros to the network; "black" is black; "blur" is the input
         without its details; or a normalised tensor that broadcasts to the input.
@@ -54,34 +60,41 @@ def attribute(
     """
     chosen = registry.find(method)
     settings = chosen.with_options(options)
+    if through is not None and not chosen.through:
+        able = ", ".join(name for name in registry.names() if registry.find(name).through)
+        raise ViztoolError(f"{chosen.name} cannot be sent through one unit; these can: {able}")
     x, subjects = one_batch(model, photo, source)
     net = unwrap(model)
     with torch.inference_mode(False), torch.no_grad(), evaluating(net), frozen(net), watch({}):
         question = Question(model, x, target, seed=seed)
         require_finite("the score", question.score)
+        question.through = at = None if through is None else ways(net, question.x, through)
         compared = (baseline_of(model, question.x, baseline),) if chosen.baseline else ()
         raw = chosen.compute(question, *compared, **settings).float()
         raw = raw if raw.dim() == 3 else raw.sum(1)
         over_time = raw if raw.dim() == 4 else None
         raw = raw if over_time is None else raw.sum(1)
         told = baseline if isinstance(baseline, str) else "a tensor"
+        # Several channels of one image: a map each.
+        each = len(raw) // len(x)
         return Heatmap(
             method=chosen.name,
             raw=raw.cpu(),
-            target=question.target.names,
-            classes=question.target.classes,
-            score=question.score.cpu(),
+            target=question.target.names * each,
+            classes=None if question.target.classes is None else question.target.classes * each,
+            score=question.score.cpu().repeat(each),
             layer=(),
             signed=chosen.signed,
-            subjects=subjects,
-            predictions=question.reader.says(question.output, len(x)),
+            subjects=subjects * each,
+            predictions=question.reader.says(question.output, len(x)) * each,
             unit=question.details.pop("unit", chosen.unit),
             seed=seed if chosen.seeded else None,
             over_time=None if over_time is None else over_time.cpu(),
             details={
-                "title": chosen.title,
+                "title": chosen.title if at is None else f"{chosen.title} {at.in_words}",
                 "paper": chosen.paper,
                 "channels": "summed",
+                **({} if at is None else {"through": {"layer": at.layer, "channels": list(at.channels)}}),
                 **({"baseline": told} if chosen.baseline else {}),
                 **settings,
                 **question.details,

@@ -22,6 +22,7 @@ class AttributionMethod:
     """A pixel attribution. signed: whether it tells for from against. unit: of the map.
 
     baseline: whether it compares with an input that shows nothing. seeded: whether it draws random numbers.
+    through: whether it can be sent through single units alone.
     """
 
     name: str
@@ -32,6 +33,7 @@ class AttributionMethod:
     signed: bool
     baseline: bool
     seeded: bool
+    through: bool = False
 
     @property
     def options(self) -> dict[str, Any]:
@@ -74,11 +76,12 @@ def method(
     signed: bool = True,
     baseline: bool = False,
     seeded: bool = False,
+    through: bool = False,
 ) -> Callable[[Compute], Compute]:
     """Add a method: see `Compute`; its options are keyword-only."""
 
     def add(compute: Compute) -> Compute:
-        _methods.add(name, AttributionMethod(name, title, paper, compute, unit, signed, baseline, seeded))
+        _methods.add(name, AttributionMethod(name, title, paper, compute, unit, signed, baseline, seeded, through))
         return compute
 
     return add

@@ -51,6 +51,8 @@ class Question:
         self.layers = tuple(layers)
         self.seed = seed
         self.details: dict[str, Any] = {}
+        self.through: Any = None
+        """The units that relevance is to flow through, where a method is asked for that."""
         self._model, self._asked = model, target
         self._x = x.detach().clone()
         self._output: Any = None

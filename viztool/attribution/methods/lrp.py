@@ -12,10 +12,11 @@ from torch.nn import functional as F
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from viztool.attribution.graph import require_rules
-from viztool.attribution.passes import under, whole
+from viztool.attribution.passes import Pass, under, whole
 from viztool.attribution.registry import method
 from viztool.attribution.rules import Call, Rule, RuleFunction, Rules, local, ratio
 from viztool.attribution.squashing import gates_held, sigmoid, softmax
+from viztool.attribution.through import Crossing, watch_crossing
 from viztool.errors import ViztoolError
 from viztool.heatmaps.balance import balance
 from viztool.targets.question import Question
@@ -29,7 +30,7 @@ _ACTIVATIONS = (
 _CONVOLUTIONS = "conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d"
 
 
-@method("lrp_epsilon", "LRP-ε", "Bach et al. 2015", unit="score")
+@method("lrp_epsilon", "LRP-ε", "Bach et al. 2015", unit="score", through=True)
 def lrp_epsilon(question: Question, *, epsilon: float = 1e-6) -> Tensor:
     """R_i = Σ_j x_i w_ij / (z_j + ε sign z_j) R_j in every layer with weights, z_j = Σ_i x_i w_ij + b_j.
 
@@ -43,7 +44,7 @@ def lrp_epsilon(question: Question, *, epsilon: float = 1e-6) -> Tensor:
     return _propagated(question, _Lrp(epsilon, positive=False), "lrp_epsilon")
 
 
-@method("lrp_zplus", "LRP-z⁺", "Montavon et al. 2017, Kohlbrenner et al. 2020", unit="score")
+@method("lrp_zplus", "LRP-z⁺", "Montavon et al. 2017, Kohlbrenner et al. 2020", unit="score", through=True)
 def lrp_zplus(question: Question, *, epsilon: float = 1e-6) -> Tensor:
     """R_i = Σ_j (x_i w_ij)⁺ / Σ_i (x_i w_ij)⁺ R_j in convolutions; LRP-ε in the linear layers at the end.
 
@@ -56,15 +57,41 @@ def lrp_zplus(question: Question, *, epsilon: float = 1e-6) -> Tensor:
 
 def _propagated(question: Question, rules: _Lrp, name: str) -> Tensor:
     table = Rules(rules.table(), gates_held)
-    passed = under(table, question)
+    crossing = None if question.through is None else Crossing(question.through)
+    with watch_crossing(question.net, crossing):
+        passed = under(table, question)
     require_rules(passed.ends.values(), name, table.hidden, _POOLS)
+    if crossing is not None:
+        return _through(question, rules, passed, crossing)
     relevance = passed.leaf.detach() * passed.multipliers()
     begun, of = whole(question.score, passed.begins_with(), "f(x)")
     if rules.kept:
-        begun = begun - torch.stack([part.reshape(len(question), -1).sum(1) for part in rules.kept]).sum(0)
-        of += ", without what sigmoids and softmaxes give for 0"
+        begun = begun - rules.kept_of_each(len(question))
+        of += _KEPT
     question.details["conservation"] = balance(relevance, begun, of)
     return relevance
+
+
+def _through(question: Question, rules: _Lrp, passed: Pass, crossing: Crossing) -> Tensor:
+    """The relevance of the input that flows through each channel: those of one image, or one of N."""
+    found, begun, x = [], [], passed.leaf.detach()
+    rules.kept.clear()
+    of = "what arrives at the unit"
+    for arrives, multipliers in crossing.parts(passed, rules.pays_side_by_side):
+        # What gates before the layer kept; those behind it are no matter here.
+        arrived = arrives.reshape(len(question), -1).sum(1)
+        if rules.kept:
+            arrived = arrived - rules.kept_of_each(len(question))
+            rules.kept.clear()
+            of = f"what arrives at the unit{_KEPT}"
+        found.append(x * multipliers)
+        begun.append(arrived)
+    relevance = torch.cat(found)
+    question.details["conservation"] = balance(relevance, torch.cat(begun), of)
+    return relevance
+
+
+_KEPT = ", without what sigmoids and softmaxes give for 0"
 
 
 class _Lrp:
@@ -79,6 +106,15 @@ class _Lrp:
         self._layers: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
         self.kept: list[Tensor] = []
         """Relevance of what sigmoids and softmaxes give for 0, in the forms of what they put out."""
+
+    @property
+    def pays_side_by_side(self) -> bool:
+        """Whether several relevances go back together in less time: positive parts are then worked out once for all."""
+        return self._positive
+
+    def kept_of_each(self, count: int) -> Tensor:
+        """(count,): what was kept of the relevance of each image."""
+        return torch.stack([part.reshape(count, -1).sum(1) for part in self.kept]).sum(0)
 
     def table(self) -> dict[str, Rule]:
         rules: dict[str, Rule] = dict.fromkeys(_ACTIVATIONS.split(), _passed_on)

@@ -1,0 +1,134 @@
+"""Relevance that flows through single units: Achtibat et al. 2023, concept relevance propagation.
+
+The relevance that arrives at a layer is cut to one channel, and only that goes on to the input. Rules are linear in the
+relevance, so the maps of all channels add up to the one of all that comes through the layer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.graph import GradientEdge, get_gradient_edge
+
+from viztool.attribution.passes import Pass
+from viztool.errors import LayerError, ViztoolError
+from viztool.hooks.layout_memory import layouts_of
+from viztool.hooks.naming import named_layers, unwrap
+from viztool.hooks.select import Pattern, select
+from viztool.hooks.watch import watch
+from viztool.tensors.graph import mend_norms
+
+Through: TypeAlias = "tuple[Pattern, int | Sequence[int]]"
+"""A layer and a channel of it, or several."""
+
+_AT_ONCE = 8
+"""Channels that go back side by side where that pays: more outgrow a processor's caches."""
+
+
+@dataclass(frozen=True)
+class Ways:
+    """Where relevance is to pass: a layer, channels of it, and which axis of what it puts out they are.
+
+    each: whether every channel is to have a map of its own, of one image; else there is one channel, of N images.
+    """
+
+    layer: str
+    channels: tuple[int, ...]
+    axis: int
+    each: bool
+
+    @property
+    def in_words(self) -> str:
+        """Such as "through blocks.4/15"."""
+        return f"through {self.layer}/{', '.join(map(str, self.channels))}"
+
+
+def ways(model: nn.Module | object, x: Tensor, through: Through) -> Ways:
+    """Raises LayerError for a layer or channel that is not there, ViztoolError for channels of several images."""
+    net = unwrap(model)
+    layer, asked = through
+    named = named_layers(net)
+    picked = select(named, layer)
+    if len(picked) > 1:
+        raise LayerError(f"{layer!r} picks {len(picked)} layers, {picked[0]!r} and others; name one")
+    each = not isinstance(asked, int)
+    channels = (asked,) if isinstance(asked, int) else tuple(asked)
+    if each and len(x) > 1:
+        raise ViztoolError(f"several channels go with one image, not with {len(x)}; pass the images one by one")
+    layout = layouts_of(net, x).of(picked[0])
+    return Ways(picked[0], channels, -1 if layout is not None and layout.channels == -1 else 1, each)
+
+
+class Crossing:
+    """What a layer puts out in a forward under rules, and its place in the graph; nothing of the network changes."""
+
+    def __init__(self, at: Ways) -> None:
+        self._at = at
+        self.layer = at.layer
+        self.value: Tensor | None = None
+        self._edge: GradientEdge | None = None
+
+    def note(self, name: str, module: nn.Module, output: Any) -> None:
+        """After the layer has run; of one that runs several times the last time counts."""
+        if isinstance(output, Tensor) and output.requires_grad:
+            # The place and not the tensor: the next layer may work in place.
+            self.value, self._edge = output.detach().clone(), get_gradient_edge(output)
+
+    def parts(self, passed: Pass, at_once: bool) -> Iterator[tuple[Tensor, Tensor]]:
+        """For each channel, in order: its relevance at the layer, and the multipliers that come to the input from it.
+
+        at_once: whether several go back side by side. Raises LayerError where no relevance comes through the layer.
+        """
+        name = self._at.layer
+        if self.value is None or self._edge is None:
+            raise LayerError(f"layer {name!r} puts out no one tensor that depends on the input; choose another")
+        count = self.value.shape[self._at.axis]
+        for channel in self._at.channels:
+            if not 0 <= channel < count:
+                raise LayerError(f"layer {name!r} has {count} channels; there is no {channel}")
+        mend_norms(*passed.ends.values())
+        ends, starts = list(passed.ends.values()), list(passed.starts.values())
+        (arrives,) = torch.autograd.grad(ends, [self._edge], starts, retain_graph=True, allow_unused=True)
+        if arrives is None:
+            raise LayerError(
+                f"no relevance comes through {name!r} by itself: it is folded into the next layer, or the score does "
+                "not depend on it; name the layer after it"
+            )
+        size = _AT_ONCE if at_once else 1
+        for first in range(0, len(self._at.channels), size):
+            masked = [self._cut(arrives, channel) for channel in self._at.channels[first : first + size]]
+            yield from zip([self.value * one for one in masked], self._back(passed, masked), strict=True)
+
+    def _cut(self, arrives: Tensor, channel: int) -> Tensor:
+        mask = torch.zeros_like(arrives)
+        mask.select(self._at.axis, channel).fill_(1)
+        return arrives * mask
+
+    def _back(self, passed: Pass, masked: Sequence[Tensor]) -> list[Tensor]:
+        """The multipliers of the input for each."""
+        assert self._edge is not None
+        if len(masked) > 1:
+            try:
+                side_by_side = [torch.stack(list(masked))]
+                return list(
+                    torch.autograd.grad(
+                        [self._edge], passed.leaf, side_by_side, retain_graph=True, is_grads_batched=True
+                    )[0]
+                )
+            except torch.OutOfMemoryError:
+                raise
+            except RuntimeError:
+                pass  # a rule of the network's asks for numbers, which there are none of side by side
+        return [torch.autograd.grad([self._edge], passed.leaf, [one], retain_graph=True)[0] for one in masked]
+
+
+def watch_crossing(net: nn.Module, crossing: Crossing | None) -> AbstractContextManager[None]:
+    """Around a forward: the crossing is told what its layer puts out."""
+    if crossing is None:
+        return nullcontext()
+    return watch({crossing.layer: named_layers(net)[crossing.layer]}, exit=crossing.note)
