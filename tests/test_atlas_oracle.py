@@ -147,6 +147,12 @@ def test_moments_and_counts(case):
                 assert unit.quantile(share) == pytest.approx(wanted, rel=bins.RELATIVE_ERROR, abs=2.0**-16)
 
 
+def test_the_maxima_of_each_photo(case):
+    atlas, maps, *_ = case
+    for name, values in maps.items():
+        assert np.array_equal(atlas.maxima(name), values.reshape(*values.shape[:2], -1).max(2))
+
+
 def test_who_goes_with_whom(case):
     atlas, maps, *_ = case
     for name, values in maps.items():

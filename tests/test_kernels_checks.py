@@ -18,6 +18,7 @@ from viztool.images import write_image
 from viztool.kernels import objectives as o
 from viztool.kernels.checks import high_frequency_fraction, robustness
 from viztool.kernels.main_path import maker_of
+from viztool.kernels.objectives import OUTPUT
 from viztool.kernels.photos import PhotoActivity, selectivity, watch_photos
 from viztool.kernels.weights import KernelWeights, kernel_of
 from viztool.models.model import wrap_model
@@ -98,6 +99,25 @@ class TestPhotos:
             for place, photo in zip(activity.places[kind][channel], order, strict=True):
                 assert list(place) == list(divmod(int(peaks.indices[photo]), maps.shape[3]))
 
+    @pytest.mark.parametrize("layer", ["first", "head", OUTPUT])
+    def test_of_photos_that_are_copies_the_first_stands_first_for_maps_vectors_and_classes(self, layer: str) -> None:
+        photos = [*PHOTOS, *PHOTOS[:6]]
+        model = shared()
+        activity = watch_photos(model, layer, photos, keep=len(photos))
+        with torch.no_grad(), viztool.capture(model.net, "first") as acts:
+            scores = model.net(torch.cat([model.preprocess(photo) for photo in photos]))
+        maps = acts["first"] if layer == "first" else scores[..., None, None]
+        np.testing.assert_allclose(activity.means, maps.mean((2, 3)).numpy(), atol=1e-6)
+        if layer == "first":
+            copied = torch.cat([maps[: len(PHOTOS)], maps[:6]])
+        else:  # products with few rows round by the place in the batch: two copies need not be equal
+            copied = torch.from_numpy(activity.means)[..., None, None]
+        for channel in range(maps.shape[1]):
+            flat = copied[:, channel].flatten(1)
+            for kind, peaks in (("top", -flat.amax(1)), ("least", flat.amin(1))):
+                order = sorted(range(len(photos)), key=lambda at, peaks=peaks: (float(peaks[at]), at))
+                assert activity.photos[kind][channel].tolist() == order
+
     def test_random_ones_are_units_of_the_same_photos_for_all_channels(self) -> None:
         activity, maps = self.activity(keep=4, seed=3), self.maps()
         assert (activity.photos["random"] == activity.photos["random"][0]).all()
@@ -153,7 +173,7 @@ class TestPhotos:
         good = write_image(tmp_path / "a.png", PHOTOS[0])
         (tmp_path / "b.png").write_text("no picture")
         activity = watch_photos(shared(), "second", [tmp_path / "b.png", good])
-        assert activity.sources == (good,)
+        assert activity.sources == (good.name,)
         assert len(activity.failed) == 1
         assert "b.png" in activity.failed[0]
         with pytest.raises(ViztoolError, match=r"^no photo could be read: .*b\.png"):

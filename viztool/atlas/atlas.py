@@ -19,6 +19,7 @@ from viztool.atlas import bins, tables
 from viztool.atlas.field import Axes, from_numbers
 from viztool.atlas.merge import LayerTotals, total
 from viztool.atlas.part import Seen, read_part
+from viztool.atlas.ranges import part_file, ranges
 from viztool.errors import LayerError, ViztoolError
 from viztool.render.numbers import number
 
@@ -281,6 +282,12 @@ class Atlas:
     def field(self, layer: str) -> Axes:
         """What the units of a layer see of the input, along its axes; None where that is not known."""
         return from_numbers(self.about["fields"][layer])
+
+    def maxima(self, layer: str) -> npt.NDArray[np.float32]:
+        """(n, C): the spatial maxima of a layer on each photo that was looked at, in the order of their ids."""
+        parts = [read_part(part_file(self.folder, bounds)) for bounds in ranges(len(self.ids))]
+        found = [part.layers[layer].maxima for part in parts if part is not None]
+        return np.concatenate([np.zeros((0, self.layers[layer]), np.float32), *found])
 
     def unusual(self, model: Model | nn.Module, photo: Picture, count: int = 20) -> list[tuple[str, int, float, float]]:
         """The units that answer to this photo as to few others: (layer, channel, value, share above), rarest first.

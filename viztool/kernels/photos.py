@@ -1,24 +1,25 @@
-"""What excites every unit of a layer in a folder of photos, from one pass over them."""
+"""What excites every unit of a layer in some photos: an atlas of them, read out for a sheet of kernels."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from viztool.errors import ImageError, ViztoolError
-from viztool.images import read_image
+from viztool.atlas.build import build_atlas
+from viztool.atlas.crops import Album
+from viztool.errors import ViztoolError
 from viztool.inspect.receptive_field import ReceptiveField
 from viztool.kernels.network import Stopped
 from viztool.kernels.presets import field_of
 from viztool.models.model import Model
-from viztool.models.repeated import at_once
 from viztool.render.colormaps import Picture
 from viztool.results import Part
 
@@ -41,19 +42,20 @@ class Excerpt(Part):
 class PhotoActivity:
     """How the channels of a layer answer to n photos.
 
-    means: (n, C), the spatial means. values: by kind, (C, k), of single units; photos, places: which photo, and
-    (row, column) in the layer's map, (C, k, 2). field: of a unit, or None if it is not known.
-    failed: what could not be read.
+    sources: their ids in the atlas, see `build_atlas`. means: (n, C), the spatial means. values: by kind, (C, k), of
+    single units; photos, places: which photo, and (row, column) in the layer's map, (C, k, 2). field: of a unit, or
+    None if it is not known. failed: what could not be read.
     """
 
     layer: str
-    sources: tuple[Photo, ...]
+    sources: tuple[str, ...]
     means: npt.NDArray[np.float32]
     values: dict[Kind, npt.NDArray[np.float32]]
     photos: dict[Kind, npt.NDArray[np.int64]]
     places: dict[Kind, npt.NDArray[np.int64]]
     field: ReceptiveField | None
     model: Model
+    album: Album
     failed: tuple[str, ...] = ()
 
     def excerpts(self, channel: int, kind: Kind = "top") -> list[Excerpt]:
@@ -62,9 +64,8 @@ class PhotoActivity:
         for value, photo, place in zip(
             self.values[kind][channel], self.photos[kind][channel], self.places[kind][channel], strict=True
         ):
-            if np.isfinite(value):
-                view = self.model.view(_read(self.sources[photo]))
-                found.append(Excerpt(_cut(view, self.field, place), float(value), int(photo)))
+            view = self.model.view(_read(self.album, self.sources[photo]))
+            found.append(Excerpt(_cut(view, self.field, place), float(value), int(photo)))
         return found
 
     def selectivity(self) -> npt.NDArray[np.float32]:
@@ -83,7 +84,7 @@ def selectivity(means: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
 def watch_photos(
     model: Model,
     layer: str,
-    photos: Iterable[Photo],
+    photos: Sequence[Photo],
     *,
     keep: int = 6,
     seed: int = 0,
@@ -95,106 +96,84 @@ def watch_photos(
     place in each photo. callback: called with how many are done. What cannot be read is left out and said.
     Raises ViztoolError if none can be read.
     """
+    if not len(photos):
+        raise ViztoolError("no photo could be read: there are none")
     network = Stopped(model, [layer], model.size)
-    ranks: _Ranks | None = None
-    sources: list[Photo] = []
-    means: list[npt.NDArray[np.float32]] = []
-    failed: list[str] = []
+    seen = _as_seen(model, network, layer)
+    with tempfile.TemporaryDirectory() as folder:
+        atlas = build_atlas(
+            seen,
+            photos,
+            folder,
+            layers=("maps", "means"),
+            keep=keep,
+            callback=None if callback is None else lambda progress: callback(progress.done),
+        )
+        failed = tuple(reason for _, reason in atlas.failed)
+        if not atlas.photos:
+            raise ViztoolError(f"no photo could be read: {failed[0]}")
+        gone = {name for name, _ in atlas.failed}
+        sources = tuple(name for name in atlas.ids if name not in gone)
+        number = {name: at for at, name in enumerate(sources)}
+        means = atlas.maxima("means")
+        values: dict[Kind, npt.NDArray[np.float32]] = {}
+        numbers: dict[Kind, npt.NDArray[np.int64]] = {}
+        places: dict[Kind, npt.NDArray[np.int64]] = {}
+        for kind in _RANKED:
+            ranked = [getattr(unit, kind) for unit in atlas["maps"]]
+            values[kind] = np.array([[value for _, value, _, _ in unit] for unit in ranked], np.float32)
+            numbers[kind] = np.array([[number[name] for name, *_ in unit] for unit in ranked])
+            places[kind] = np.array([[place for _, _, place, _ in unit] for unit in ranked])
+    album = Album(atlas, photos)
     rng = np.random.default_rng(seed)
-    for part, inputs in _batches(model, photos, failed):
-        with torch.no_grad():
-            maps = network(inputs)[layer].float()
-        means.append(maps.mean((2, 3)).cpu().numpy())
-        ranks = ranks or _Ranks(maps.shape[1], keep)
-        ranks.add(maps, len(sources), rng)
-        sources += part
-        if callback is not None:
-            callback(len(sources))
-    if ranks is None:
-        raise ViztoolError(f"no photo could be read: {failed[0] if failed else 'there are none'}")
-    return PhotoActivity(
-        layer,
-        tuple(sources),
-        np.concatenate(means),
-        ranks.values,
-        ranks.photos,
-        ranks.places,
-        field_of(model, layer),
-        model,
-        tuple(failed),
-    )
+    chosen = rng.permutation(len(sources))[:keep]
+    found = [_at_random(network, layer, seen.preprocess(_read(album, sources[photo])), rng) for photo in chosen]
+    values["random"], places["random"] = (np.stack(each, 1) for each in zip(*found, strict=True))
+    numbers["random"] = np.tile(chosen, (len(atlas["maps"]), 1))  # the same photos for all channels
+    return PhotoActivity(layer, sources, means, values, numbers, places, field_of(model, layer), model, album, failed)
 
 
-def _batches(model: Model, photos: Iterable[Photo], failed: list[str]) -> Iterator[tuple[list[Photo], Tensor]]:
-    """Photos and the network's pictures of them in [0, 1], (n, C, h, w), a few at a time; those alike in size."""
-    part: list[Photo] = []
-    tensors: list[Tensor] = []
-    limit = at_once(model.device)
-    for photo in photos:
-        try:
-            pixels = model.input.pixels(_read(photo))
-        except ImageError as error:
-            failed.append(str(error))
-            continue
-        tensor = torch.tensor(pixels).permute(2, 0, 1).float() / 255
-        if tensors and (len(tensors) == limit or tensor.shape != tensors[0].shape):
-            yield part, torch.stack(tensors).to(model.device)
-            part, tensors = [], []
-        part.append(photo)
-        tensors.append(tensor)
-    if tensors:
-        yield part, torch.stack(tensors).to(model.device)
+_RANKED: tuple[Literal["top", "least"], ...] = ("top", "least")
 
 
-def _read(photo: Photo) -> Picture:
-    return read_image(photo) if isinstance(photo, Path) else photo
+class _Seen(nn.Module):
+    """A layer as a network of its own: its maps, one of 1 × 1 for each number of a vector, and their spatial means."""
+
+    def __init__(self, network: Stopped, layer: str) -> None:
+        super().__init__()
+        self._network, self._layer = network, layer
+        self.maps = nn.MaxPool2d(1)  # hands on what it is given, and has its channels second, whatever their number
+        self.means = nn.AdaptiveAvgPool2d(1)
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        maps = self._network(pictures.to(self._network.device))[self._layer]
+        means: Tensor = self.means(self.maps(maps.float()))
+        return means
 
 
-@dataclass
-class _Ranks:
-    """The best of each kind so far: memory does not grow with the photos."""
+def _as_seen(model: Model, network: Stopped, layer: str) -> Model:
+    """The layer as a model of its own. It takes pictures in [0, 1], as `Stopped` does."""
+    zeros, ones = (0.0,) * model.channels, (1.0,) * model.channels
+    plain = replace(model.input, mean=zeros, std=ones, channel_order="rgb", value_range=1.0, frames=None)
+    return replace(model, net=_Seen(network, layer), input=plain)
 
-    channels: int
-    keep: int
-    values: dict[Kind, npt.NDArray[np.float32]] = field(default_factory=dict)
-    photos: dict[Kind, npt.NDArray[np.int64]] = field(default_factory=dict)
-    places: dict[Kind, npt.NDArray[np.int64]] = field(default_factory=dict)
-    _keys: dict[Kind, npt.NDArray[np.float64]] = field(default_factory=dict)
 
-    def add(self, maps: Tensor, first: int, rng: np.random.Generator) -> None:
-        """maps: (n, C, h, w) of the photos from number `first` on."""
-        w = maps.shape[3]
-        flat = maps.flatten(2).cpu().nan_to_num(-torch.inf, torch.inf, -torch.inf)
-        count, channels, spots = flat.shape
-        chosen: dict[Kind, tuple[Tensor, Tensor]] = {"top": flat.max(2), "least": flat.min(2)}
-        at = torch.from_numpy(rng.integers(0, spots, (count, channels)))
-        chosen["random"] = (flat.gather(2, at[..., None])[..., 0], at)
-        lottery = np.repeat(rng.random((count, 1)), channels, 1)  # the same photos for all channels
-        for kind, (values, places) in chosen.items():
-            found = values.numpy().T
-            key = {"top": found, "least": -found, "random": lottery.T}[kind].astype(np.float64)
-            rows, columns = places.numpy().T // w, places.numpy().T % w
-            numbers = np.broadcast_to(np.arange(first, first + count), key.shape)
-            self._merge(kind, key, found, numbers, np.stack([rows, columns], -1))
+def _at_random(
+    network: Stopped, layer: str, picture: Tensor, rng: np.random.Generator
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
+    """One unit of each channel on a picture (1, C, h, w) in [0, 1]: its value, (C,), and (row, column), (C, 2)."""
+    with torch.no_grad():
+        maps = network(picture.to(network.device))[layer][0].float().cpu().numpy()
+    at = rng.integers(0, maps[0].size, len(maps))
+    values: npt.NDArray[np.float32] = maps.reshape(len(maps), -1)[np.arange(len(maps)), at]
+    return values, np.stack(np.divmod(at, maps.shape[2]), 1)
 
-    def _merge(
-        self,
-        kind: Kind,
-        key: npt.NDArray[np.float64],
-        values: npt.NDArray[np.float32],
-        photos: npt.NDArray[np.int64],
-        places: npt.NDArray[np.int64],
-    ) -> None:
-        if kind in self._keys:
-            key = np.concatenate([self._keys[kind], key], 1)
-            values = np.concatenate([self.values[kind], values], 1)
-            photos = np.concatenate([self.photos[kind], photos], 1)
-            places = np.concatenate([self.places[kind], places], 1)
-        order = np.argsort(-key, axis=1, kind="stable")[:, : self.keep]
-        self._keys[kind] = np.take_along_axis(key, order, 1)
-        self.values[kind] = np.take_along_axis(values, order, 1)
-        self.photos[kind] = np.take_along_axis(photos, order, 1)
-        self.places[kind] = np.take_along_axis(places, order[..., None], 1)
+
+def _read(album: Album, name: str) -> Picture:
+    photo = album.photo(name)
+    if photo is None:
+        raise ViztoolError(f"{name} cannot be read any more")
+    return photo
 
 
 def _cut(view: Picture, seen: ReceptiveField | None, place: Sequence[int] | npt.NDArray[np.int64]) -> Picture:
