@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from viztool import circuits as circuits
     from viztool import craft as craft
     from viztool import demos as demos
+    from viztool import detectors as detectors
     from viztool import errors as errors
     from viztool import explorer as explorer
     from viztool import faithfulness as faithfulness
@@ -59,6 +60,7 @@ _ROOMS = (
     "circuits",
     "craft",
     "demos",
+    "detectors",
     "errors",
     "explorer",
     "faithfulness",

@@ -30,20 +30,25 @@ _FEW = 3  # methods that a file is called by
 _WEIGHTS, _CLASSES = "weights", "classes"
 
 
-def heatmap_options(room: str, default: str, every: str = "all") -> Callable[[F], F]:
-    """Options that make up `Wanted`, for the METHODS of this room. every: what the help says of "all"."""
+def heatmap_options(room: str, default: str, every: str = "all", others: Sequence[str] = ()) -> Callable[[F], F]:
+    """Options that make up `Wanted`, for the METHODS of this room. every: what the help says of "all".
+
+    others: methods of other rooms, which "all" does not stand for.
+    """
 
     def known(ctx: click.Context, param: click.Parameter, value: tuple[str, ...]) -> tuple[str, ...]:
         if value == (default,):  # which is known, and its room need not be opened to say so
             return value
         with usage():
-            named = [name if name == _ALL else import_module(f"{room}.registry").find(name).name for name in value]
+            own = import_module(f"{room}.registry")
+            named = [name if name in (_ALL, *others) else own.find(name).name for name in value]
         if _ALL not in named:
             return tuple(dict.fromkeys(named))
-        return tuple(name for name in import_module(room).METHODS if name in named or name in _every(room))
+        listed = [name for name in import_module(room).METHODS if name in named or name in _every(room)]
+        return (*listed, *(name for name in dict.fromkeys(named) if name in others))
 
     def complete(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
-        methods = (_ALL, *import_module(room).METHODS)
+        methods = (_ALL, *import_module(room).METHODS, *others)
         return [name for name in methods if name.startswith(incomplete)]
 
     options = [

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
+from viztool.attribution.random_masks import RandomMasks
 from viztool.attribution.registry import at_least, method
 from viztool.errors import ViztoolError
 from viztool.targets.question import Question
@@ -27,14 +27,12 @@ def rise(
         raise ViztoolError(f"probability is {probability}; give one between 0 and 1")
     x, baseline = question.x.float(), baseline.float()
     size = question.size
-    generator = question.generator()
-    cells = (torch.rand(samples, 1, grid, grid, generator=generator) < probability).float()
-    shifts = torch.rand(samples, 2, generator=generator)
+    drawn = RandomMasks.draw(samples, grid, probability, question.generator())
     powers = torch.zeros(3, len(x), size[0] * size[1], dtype=torch.float64)  # Σ f m, Σ f m², Σ f² m²
     total = torch.zeros(len(x), dtype=torch.float64)
     counts = torch.zeros(2, size[0] * size[1], dtype=torch.float64)  # Σ m, Σ m²
     for part in question.chunks(samples):
-        masks = _masks(cells[part], shifts[part], size)
+        masks = drawn.made(part, size)
         shown = question.masks(masks)
         f = question.confidences(shown * x + (1 - shown) * baseline).cpu().T
         total += f.sum(1)
@@ -50,14 +48,3 @@ def rise(
     question.details.update(mean=middle.tolist(), standard_error=error.mean(1).tolist())
     question.details["unit"] = question.target.unit
     return (mean - middle[:, None]).view(len(x), *size).float()
-
-
-def _masks(cells: Tensor, shifts: Tensor, size: tuple[int, int]) -> Tensor:
-    """cells: (k, 1, grid, grid), shifts: (k, 2) in [0, 1), of a cell. Returns (k, H, W) in [0, 1]."""
-    grid = cells.shape[-1]
-    cell = [-(-side // grid) for side in size]
-    large = F.interpolate(cells, [(grid + 1) * side for side in cell], mode="bilinear")[:, 0]
-    starts = (shifts * torch.tensor(cell)).long().tolist()
-    return torch.stack(
-        [mask[top : top + size[0], left : left + size[1]] for mask, (top, left) in zip(large, starts, strict=True)]
-    )
