@@ -33,6 +33,10 @@ Place = tuple[str, float, tuple[int, int], tuple[float, float, float, float]]
 """A photo's id, the unit's value, its (row, column) in the map, and (top, left, bottom, right) in the photo."""
 
 
+OVERLAPS = (4, 8, 16)
+"""Photos at the head of both lists that are compared."""
+
+
 @dataclass(frozen=True)
 class Histogram:
     """Exact counts in fixed bins. edges: (n + 1,), rising. counts: (n,). Empty bins at either end are left out."""
@@ -62,6 +66,23 @@ class Unit:
     def least(self) -> list[Place]:
         """Where its value is smallest, one place a photo, the smallest first."""
         return self._of.places("least", self.channel)
+
+    @property
+    def relevant(self) -> list[Place]:
+        """Where it matters most for the class that the network says, one place a photo, the most relevant first.
+
+        The value is the relevance by LRP-z⁺, a part of that class's score (RelMax, Achtibat et al. 2023). There are
+        none where the atlas was built without relevance.
+        """
+        return self._of.places("relevant", self.channel)
+
+    def overlap(self, count: int) -> float:
+        """Of the first so many photos by activation, the share that is among as many by relevance.
+
+        Low: it fires where it does not matter. NaN where the atlas was built without relevance.
+        """
+        top, relevant = ({place[0] for place in places[:count]} for places in (self.top, self.relevant))
+        return len(top & relevant) / len(top) if relevant else float("nan")
 
     @property
     def mean(self) -> float:
@@ -123,8 +144,17 @@ class Unit:
             "quantiles": {str(share): self.quantile(share) for share in (0.5, 0.9, 0.99, 0.999)},
             "top": [_place_numbers(place) for place in self.top],
             "least": [_place_numbers(place) for place in self.least],
+            **self._relevance_numbers(),
             "alike": [{"channel": channel, "correlation": value} for channel, value in self.alike],
             "labels": [{"label": label, "share": share} for label, share in self.labels],
+        }
+
+    def _relevance_numbers(self) -> dict[str, Any]:
+        if not self.relevant:
+            return {}
+        return {
+            "relevant": [_place_numbers(place) for place in self.relevant],
+            "overlap": {str(count): self.overlap(count) for count in OVERLAPS if count <= len(self.top)},
         }
 
     def _number(self, column: str) -> float:
@@ -173,7 +203,7 @@ class Layer:
         return self._counts[kind]
 
     def places(self, kind: str, channel: int) -> list[Place]:
-        """The places of a unit, best first. kind: "top" or "least"."""
+        """The places of a unit, best first. kind: "top", "least" or "relevant"."""
         rows = self._places.get((kind, channel), [])
         ids = self._atlas.ids
         return [

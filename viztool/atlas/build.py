@@ -53,6 +53,7 @@ def build_atlas(
     thumbnails: bool = False,
     restart: bool = False,
     half: bool = False,
+    relevance: bool = False,
     callback: Callable[[Progress], None] | None = None,
     say: Callable[[str], None] | None = None,
 ) -> Atlas:
@@ -65,6 +66,7 @@ def build_atlas(
     workers: None for this process, a number of processes, "ray" or "ray://HOST:PORT". The tables are the same, byte for
         byte. thumbnails: keep the crops of all places, small, so that they can be shown where the photos are not.
         half: bfloat16 where the network allows it: faster on a GPU, and another fingerprint.
+    relevance: also find where each unit matters most for the class that the network says: one way back a photo more.
     restart: throw away what another network, other layers or other photos have left in the folder.
     callback: called after each range. say: called with a line on whatever a person would want to know.
 
@@ -80,12 +82,12 @@ def build_atlas(
     place = Path(folder).absolute()
     layer_list = looked_at(known, layers)
     channels = {layer.name: layer.channels for layer in layer_list}
-    told = fingerprint(known, channels, keep, half=half)
+    told = fingerprint(known, channels, keep, half=half, relevance=relevance)
     source = find_source(photos)
     _prepare(place)
     with only_build(place):
         entries = _manifest(place, source, told, restart=restart, say=tell)
-        job = Job(known, source, entries, channels, keep, place, digest_of(told), half)
+        job = Job(known, source, entries, channels, keep, place, digest_of(told), half, relevance)
         about: dict[str, Any] = {
             "fingerprint": told,
             "source": {"name": source.name, "at": source.at},

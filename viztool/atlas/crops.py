@@ -41,9 +41,9 @@ class Album:
         return self._decoded[name]
 
     def crops(self, unit: Unit, kind: str, count: int) -> list[Picture | None]:
-        """What a unit saw at the first places of a kind ("top", "least"): whole pixels, or else the thumbnail."""
+        """What a unit saw at the first places of a kind ("top", "least", "relevant"): pixels, or else thumbnails."""
         found: list[Picture | None] = []
-        for rank, place in enumerate((unit.top if kind == "top" else unit.least)[:count]):
+        for rank, place in enumerate(getattr(unit, kind)[:count]):
             photo = self.photo(place[0])
             found.append(self._thumbnail(unit, kind, rank) if photo is None else cut(photo, place[3]))
         return found

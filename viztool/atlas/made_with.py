@@ -19,7 +19,9 @@ from viztool.hooks.naming import unwrap
 from viztool.models.model import Model
 
 
-def fingerprint(model: Model, layers: Mapping[str, int], keep: int, *, half: bool) -> dict[str, Any]:
+def fingerprint(
+    model: Model, layers: Mapping[str, int], keep: int, *, half: bool, relevance: bool = False
+) -> dict[str, Any]:
     """Ready for JSON, by what a person would look for a difference in."""
     net = unwrap(model.net)
     return {
@@ -28,6 +30,7 @@ def fingerprint(model: Model, layers: Mapping[str, int], keep: int, *, half: boo
         "layers": dict(layers),
         "preprocessing": model.preprocessing,
         "keep": keep,
+        **({"relevance": "lrp_zplus of the predicted class"} if relevance else {}),
         "precision": str(model.dtype).removeprefix("torch.") + (" as bfloat16" if half else ""),
         "device": model.device.type,
         "batch": BATCH,

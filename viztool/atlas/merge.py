@@ -127,6 +127,7 @@ class LayerTotals:
     keep: int
     top: Ranks | None = None
     least: Ranks | None = None
+    relevant: Ranks | None = None
     maxima: Moments = field(init=False)
     means: Sums = field(init=False)
     active: Counts = field(init=False)
@@ -146,6 +147,8 @@ class LayerTotals:
         """Parts come in the order of their ranges."""
         self.top = _joined(self.top, part.top, self.keep, largest=True)
         self.least = _joined(self.least, part.least, self.keep, largest=False)
+        if part.relevant is not None:
+            self.relevant = _joined(self.relevant, part.relevant, self.keep, largest=True)
         shifted = self.maxima.add(part.maxima)
         self.means.add(len(part.maxima), part.means)
         if shifted is not None:

@@ -29,7 +29,8 @@ class LayerPart:
     top, least: where each channel's spatial maximum (minimum) is largest (smallest). maxima: (n, C), the spatial
     maximum of each photo. means: (4, C), of the photos' spatial means the sum, the sum of squares, the least and the
     largest. rows, bins, counts: how many positions fall into which bin
-    (see `bins`), where any does: those of channel c are rows[c] to rows[c + 1].
+    (see `bins`), where any does: those of channel c are rows[c] to rows[c + 1]. relevant: where each channel's
+    relevance is largest, if that was asked for.
     """
 
     top: Ranks
@@ -39,6 +40,7 @@ class LayerPart:
     rows: npt.NDArray[np.int64]
     bins: npt.NDArray[np.uint16]
     counts: npt.NDArray[np.uint32]
+    relevant: Ranks | None = None
 
 
 @dataclass(frozen=True)
@@ -74,8 +76,9 @@ def write_part(path: Path, part: Part, fingerprint: str) -> None:
     arrays: Arrays = {}
     for at, name in enumerate(names):
         layer = part.layers[name]
-        for kind, ranks in (("top", layer.top), ("least", layer.least)):
-            arrays |= {f"{at}.{kind}.{field}": array for field, array in ranks.arrays.items()}
+        for kind, ranks in (("top", layer.top), ("least", layer.least), ("relevant", layer.relevant)):
+            if ranks is not None:
+                arrays |= {f"{at}.{kind}.{field}": array for field, array in ranks.arrays.items()}
         for field in _FIELDS:
             arrays[f"{at}.{field}"] = getattr(layer, field)
     told = {
@@ -125,14 +128,16 @@ def read_part(path: Path) -> Part | None:
     told, arrays = _told(content), load(content)
     layers = {}
     for at, name in enumerate(told["layers"]):
-        top, least = (
-            Ranks(**{field: arrays[f"{at}.{kind}.{field}"] for field in ("value", "photo", "row", "column")})
-            for kind in ("top", "least")
-        )
+        top, least = _ranks(arrays, at, "top"), _ranks(arrays, at, "least")
         others: dict[str, Any] = {field: arrays[f"{at}.{field}"] for field in _FIELDS}
-        layers[name] = LayerPart(top, least, **others)
+        relevant = _ranks(arrays, at, "relevant") if f"{at}.relevant.value" in arrays else None
+        layers[name] = LayerPart(top, least, **others, relevant=relevant)
     start, stop = told["range"]
     return Part(start, stop, tuple(_seen(one) for one in told["seen"]), layers)
+
+
+def _ranks(arrays: Arrays, at: int, kind: str) -> Ranks:
+    return Ranks(**{field: arrays[f"{at}.{kind}.{field}"] for field in ("value", "photo", "row", "column")})
 
 
 def _seen(told: list[Any]) -> Seen:

@@ -23,7 +23,7 @@ from viztool.render.colormaps import Picture
 from viztool.render.numbers import number
 from viztool.results import Result
 
-_TOPS, _LEASTS = 5, 2
+_TOPS, _LEASTS, _RELEVANT = 5, 2, 3
 SHOWN = 12
 """Units on a sheet, if none are named: those that stand out most."""
 
@@ -84,6 +84,7 @@ class AtlasSheet(Result):
                     "At the left, over all photos: the spatial maximum of each, and the units of this layer whose "
                     "maxima go with its own (in brackets the correlation).",
                     *labelled,
+                    *_relevance_note(layer[0]),
                     "Histogram: values at all positions of all photos, counts on a logarithmic scale.",
                     "Crops: what the unit saw where its value is largest (smallest), one place a photo.",
                 ],
@@ -181,10 +182,11 @@ class UnusualSheet(Result):
 
 
 def _row(unit: Unit, album: Album) -> UnitRow:
-    crops = [
-        *_crops(unit, album, _TOPS, "top", "most"),
-        *_crops(unit, album, _LEASTS, "least", "least"),
-    ]
+    if unit.relevant:
+        last = _crops(unit, album, _RELEVANT, "relevant", "most relevant")
+        crops = [*_crops(unit, album, _TOPS - 1, "top", "most"), *last]
+    else:
+        crops = [*_crops(unit, album, _TOPS, "top", "most"), *_crops(unit, album, _LEASTS, "least", "least")]
     return UnitRow(
         f"{unit.layer} / {unit.channel}", _words(unit), _counted(unit, [("99.9 %", unit.quantile(0.999))]), crops
     )
@@ -195,7 +197,10 @@ def _words(unit: Unit) -> list[str]:
         f"maximum {_number(unit.mean)} ± {_number(unit.sd)}, up to {_number(unit.maximum)}",
         f"above 0 on {_percent(unit.active)} of photos",
     ]
-    if unit.labels:
+    if unit.relevant:
+        count = min(8, len(unit.top))
+        lines.append(f"overlap with relevance: {round(unit.overlap(count) * count)} of {count}")
+    elif unit.labels:
         label, share = unit.labels[0]
         lines.append(f"{label}: {_percent(share)} (of all: 5 %)")
     alike = ", ".join(f"{channel} ({number(value, '.2f')})" for channel, value in unit.alike[:2])
@@ -203,8 +208,19 @@ def _words(unit: Unit) -> list[str]:
     return lines
 
 
+def _relevance_note(unit: Unit) -> list[str]:
+    return (
+        [
+            "Most relevant: where it matters most for the class that the network says (LRP-z⁺; the number is a part of "
+            "that class's score). Overlap: of its eight best photos, how many are among the eight most relevant."
+        ]
+        if unit.relevant
+        else []
+    )
+
+
 def _crops(unit: Unit, album: Album, count: int, kind: str, word: str) -> list[Crop]:
-    values = [value for _, value, *_ in (unit.top if kind == "top" else unit.least)[:count]]
+    values = [value for _, value, *_ in getattr(unit, kind)[:count]]
     pictures = album.crops(unit, kind, count)
     return [
         Crop(picture, _number(value), begins=word if not at else "")

@@ -74,10 +74,13 @@ def unit_table(totals: Mapping[str, LayerTotals]) -> pa.Table:
 
 
 def place_table(totals: Mapping[str, LayerTotals], fields: Mapping[str, Axes], seen: Mapping[int, Seen]) -> pa.Table:
-    """One row a place that a unit answers to most ("top") or least ("least"): photo, value, place, box in the photo."""
+    """One row a place that a unit answers to most ("top") or least ("least"): photo, value, place, box in the photo.
+
+    And one a place where it is most relevant ("relevant"), where that is known; the value is then the relevance.
+    """
     tables = []
     for name, layer in totals.items():
-        for kind, ranks in (("top", layer.top), ("least", layer.least)):
+        for kind, ranks in (("top", layer.top), ("least", layer.least), ("relevant", layer.relevant)):
             if ranks is not None:
                 tables.append(_places(name, kind, ranks, fields.get(name), seen))
     return pa.concat_tables(tables)

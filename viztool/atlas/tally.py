@@ -66,6 +66,7 @@ class Tally:
     keep: int
     _top: list[Ranks] = field(default_factory=list)
     _least: list[Ranks] = field(default_factory=list)
+    _relevant: list[Ranks] = field(default_factory=list)
     _maxima: list[Map] = field(default_factory=list)
     _means: list[Map] = field(default_factory=list)
     _codes: list[npt.NDArray[np.uint16]] = field(default_factory=list)
@@ -90,8 +91,16 @@ class Tally:
         if self._noted >= _BUFFER:
             self._count()
 
-    def part(self) -> LayerPart:
-        """What was found in all photos that were added."""
+    def add_relevance(self, maps: Map, photos: npt.NDArray[np.int32], wanted: npt.NDArray[np.bool_]) -> None:
+        """maps: (n, C, h, w), the relevance of each unit. The rest as in `add`; every photo is added to both."""
+        flat = np.ascontiguousarray(maps, dtype=np.float32).reshape(*maps.shape[:2], -1)
+        at = flat.argmax(2)
+        values = np.take_along_axis(flat, at[..., None], 2)[..., 0]
+        self._relevant.append(_ranks(values[wanted], at[wanted], photos[wanted], maps.shape[3]))
+        self._relevant[:] = [merge(self._relevant, self.keep, largest=True)]
+
+    def part(self, relevance: bool = False) -> LayerPart:
+        """What was found in all photos that were added. relevance: whether that was asked for."""
         self._count()
         found = [_sparse(counts) for counts in self._counts]
         rows = np.cumsum([0, *(len(places) for places, _ in found)], dtype=np.int64)
@@ -105,6 +114,7 @@ class Tally:
             rows=rows,
             bins=np.concatenate([np.zeros(0, np.uint16), *(places for places, _ in found)]),
             counts=np.concatenate([np.zeros(0, np.uint32), *(counts for _, counts in found)]),
+            relevant=(self._relevant[0] if self._relevant else none) if relevance else None,
         )
 
     def _count(self) -> None:

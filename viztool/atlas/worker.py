@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -21,6 +22,7 @@ from viztool.atlas.part import Part, Seen, write_part
 from viztool.atlas.ranges import BATCH, Bounds, part_file
 from viztool.atlas.sources import MISSING, Entry, Source
 from viztool.atlas.tally import Look, Tally, look
+from viztool.attribution.arriving import arriving
 from viztool.errors import ImageError, ModelError, ViztoolError
 from viztool.hooks.capture import capture
 from viztool.hooks.evaluating import evaluating
@@ -44,6 +46,7 @@ class Job:
     folder: Path
     fingerprint: str
     half: bool = False
+    relevance: bool = False
 
     def part_file(self, bounds: Bounds) -> Path:
         """Where the part of the photos from bounds[0] up to bounds[1] lies."""
@@ -92,10 +95,13 @@ def compute(job: Job, bounds: Bounds) -> Part:
             photos = np.array([one.seen.photo for one in batch.read], np.int32)
             for name, each in looks.items():
                 tallies[name].add(each, photos, finite)
+            for name, maps in _relevances(job, batch).items():
+                known = finite & np.isfinite(maps).all((1, 2, 3))
+                tallies[name].add_relevance(maps, photos, known)
             for one, good in zip(batch.read, finite, strict=True):
                 seen.append(one.seen if good else _failed(one.seen, "the network's activations are not finite on it"))
     seen.sort(key=lambda one: one.photo)
-    return Part(*bounds, tuple(seen), {name: tally.part() for name, tally in tallies.items()})
+    return Part(*bounds, tuple(seen), {name: tally.part(job.relevance) for name, tally in tallies.items()})
 
 
 def _batches(job: Job, bounds: Bounds, failed: list[Seen]) -> Iterator[_Batch]:
@@ -153,6 +159,14 @@ def _run(job: Job, x: Tensor, count: int) -> dict[str, Look]:
     with running(job.model.name, x), half, capture(net, names, stop=True, maps=True, reduce=_looked) as acts:
         net(x)
     return {name: acts[name].first(count) for name in names}
+
+
+def _relevances(job: Job, batch: _Batch) -> dict[str, npt.NDArray[np.float32]]:
+    """By layer, (n, C, h, w): of each unit, for the class that the network says; nothing if that is not asked for."""
+    if not job.relevance:
+        return {}
+    found = arriving(job.model, batch.inputs, list(job.layers))
+    return {name: maps[: len(batch.read)].detach().cpu().numpy() for name, maps in found.items()}
 
 
 @contextmanager

@@ -7,7 +7,7 @@ relevance, so the maps of all channels add up to the one of all that comes throu
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -71,13 +71,13 @@ class Crossing:
         self._at = at
         self.layer = at.layer
         self.value: Tensor | None = None
-        self._edge: GradientEdge | None = None
+        self.edge: GradientEdge | None = None
 
     def note(self, name: str, module: nn.Module, output: Any) -> None:
         """After the layer has run; of one that runs several times the last time counts."""
         if isinstance(output, Tensor) and output.requires_grad:
             # The place and not the tensor: the next layer may work in place.
-            self.value, self._edge = output.detach().clone(), get_gradient_edge(output)
+            self.value, self.edge = output.detach().clone(), get_gradient_edge(output)
 
     def parts(self, passed: Pass, at_once: bool) -> Iterator[tuple[Tensor, Tensor]]:
         """For each channel, in order: its relevance at the layer, and the multipliers that come to the input from it.
@@ -85,7 +85,7 @@ class Crossing:
         at_once: whether several go back side by side. Raises LayerError where no relevance comes through the layer.
         """
         name = self._at.layer
-        if self.value is None or self._edge is None:
+        if self.value is None or self.edge is None:
             raise LayerError(f"layer {name!r} puts out no one tensor that depends on the input; choose another")
         count = self.value.shape[self._at.axis]
         for channel in self._at.channels:
@@ -93,7 +93,7 @@ class Crossing:
                 raise LayerError(f"layer {name!r} has {count} channels; there is no {channel}")
         mend_norms(*passed.ends.values())
         ends, starts = list(passed.ends.values()), list(passed.starts.values())
-        (arrives,) = torch.autograd.grad(ends, [self._edge], starts, retain_graph=True, allow_unused=True)
+        (arrives,) = torch.autograd.grad(ends, [self.edge], starts, retain_graph=True, allow_unused=True)
         if arrives is None:
             raise LayerError(
                 f"no relevance comes through {name!r} by itself: it is folded into the next layer, or the score does "
@@ -111,24 +111,41 @@ class Crossing:
 
     def _back(self, passed: Pass, masked: Sequence[Tensor]) -> list[Tensor]:
         """The multipliers of the input for each."""
-        assert self._edge is not None
+        assert self.edge is not None
         if len(masked) > 1:
             try:
                 side_by_side = [torch.stack(list(masked))]
                 return list(
                     torch.autograd.grad(
-                        [self._edge], passed.leaf, side_by_side, retain_graph=True, is_grads_batched=True
+                        [self.edge], passed.leaf, side_by_side, retain_graph=True, is_grads_batched=True
                     )[0]
                 )
             except torch.OutOfMemoryError:
                 raise
             except RuntimeError:
                 pass  # a rule of the network's asks for numbers, which there are none of side by side
-        return [torch.autograd.grad([self._edge], passed.leaf, [one], retain_graph=True)[0] for one in masked]
+        return [torch.autograd.grad([self.edge], passed.leaf, [one], retain_graph=True)[0] for one in masked]
 
 
-def watch_crossing(net: nn.Module, crossing: Crossing | None) -> AbstractContextManager[None]:
-    """Around a forward: the crossing is told what its layer puts out."""
-    if crossing is None:
-        return nullcontext()
-    return watch({crossing.layer: named_layers(net)[crossing.layer]}, exit=crossing.note)
+def watch_crossings(net: nn.Module, crossings: Sequence[Crossing]) -> AbstractContextManager[None]:
+    """Around a forward: each crossing is told what its layer puts out."""
+    named = named_layers(net)
+    by_layer = {crossing.layer: crossing for crossing in crossings}
+
+    def note(name: str, module: nn.Module, output: Any) -> None:
+        by_layer[name].note(name, module, output)
+
+    return watch({layer: named[layer] for layer in by_layer}, exit=note)
+
+
+def arrives_at(passed: Pass, crossings: Sequence[Crossing]) -> list[Tensor | None]:
+    """The relevance of all that each layer puts out; None where none comes through it by itself."""
+    edges = [crossing.edge for crossing in crossings if crossing.edge is not None]
+    mend_norms(*passed.ends.values())
+    ends, starts = list(passed.ends.values()), list(passed.starts.values())
+    found = iter(torch.autograd.grad(ends, edges, starts, allow_unused=True) if edges else ())
+    arrived: list[Tensor | None] = []
+    for crossing in crossings:
+        multipliers = None if crossing.edge is None else next(found)
+        arrived.append(None if multipliers is None or crossing.value is None else crossing.value * multipliers)
+    return arrived

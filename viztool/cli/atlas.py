@@ -45,6 +45,7 @@ def atlas() -> None:
 @click.option("--keep", type=click.IntRange(min=1), default=16, show_default=True, help="Places kept of each unit.")
 @click.option("--workers", metavar="N|ray", help="So many processes; ray or ray://HOST:PORT for a cluster.")
 @click.option("--thumbnails", is_flag=True, help="Keep the crops, so that it can be shown where the photos are not.")
+@click.option("--relevance", is_flag=True, help="Also rank photos by how much a unit matters to the network.")
 @click.option("--half", is_flag=True, help="Compute in bfloat16 where the network allows it.")
 @click.option("--restart", is_flag=True, help="Throw away what another network or other photos left in the folder.")
 @click.option("--json", "as_json", is_flag=True, help="Print what there is as JSON, and nothing else.")
@@ -58,6 +59,7 @@ def build(
     keep: int,
     workers: str | None,
     thumbnails: bool,
+    relevance: bool,
     half: bool,
     restart: bool,
     as_json: bool,
@@ -82,6 +84,7 @@ def build(
         workers=workers,
         thumbnails=thumbnails,
         half=half,
+        relevance=relevance,
         restart=restart,
         callback=None if quiet or as_json else _Pace(),
         say=lambda line: click.echo(line, err=True),

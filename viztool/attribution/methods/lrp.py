@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -16,8 +16,8 @@ from viztool.attribution.passes import Pass, under, whole
 from viztool.attribution.registry import method
 from viztool.attribution.rules import Call, Rule, RuleFunction, Rules, local, ratio
 from viztool.attribution.squashing import gates_held, sigmoid, softmax
-from viztool.attribution.through import Crossing, watch_crossing
-from viztool.errors import ViztoolError
+from viztool.attribution.through import Crossing, arrives_at, watch_crossings
+from viztool.errors import LayerError, ViztoolError
 from viztool.heatmaps.balance import balance
 from viztool.targets.question import Question
 
@@ -58,7 +58,7 @@ def lrp_zplus(question: Question, *, epsilon: float = 1e-6) -> Tensor:
 def _propagated(question: Question, rules: _Lrp, name: str) -> Tensor:
     table = Rules(rules.table(), gates_held)
     crossing = None if question.through is None else Crossing(question.through)
-    with watch_crossing(question.net, crossing):
+    with watch_crossings(question.net, [] if crossing is None else [crossing]):
         passed = under(table, question)
     require_rules(passed.ends.values(), name, table.hidden, _POOLS)
     if crossing is not None:
@@ -70,6 +70,21 @@ def _propagated(question: Question, rules: _Lrp, name: str) -> Tensor:
         of += _KEPT
     question.details["conservation"] = balance(relevance, begun, of)
     return relevance
+
+
+def relevance_at(question: Question, crossings: Sequence[Crossing]) -> dict[str, Tensor]:
+    """The relevance by LRP-z⁺ of all that some layers put out, by layer; zeros where none comes through by itself."""
+    rules = _Lrp(1e-6, positive=True)
+    table = Rules(rules.table(), gates_held)
+    with watch_crossings(question.net, crossings):
+        passed = under(table, question)
+    require_rules(passed.ends.values(), "lrp_zplus", table.hidden, _POOLS)
+    found = {}
+    for crossing, arrived in zip(crossings, arrives_at(passed, crossings), strict=True):
+        if crossing.value is None:
+            raise LayerError(f"layer {crossing.layer!r} puts out no one tensor that depends on the input")
+        found[crossing.layer] = torch.zeros_like(crossing.value) if arrived is None else arrived
+    return found
 
 
 def _through(question: Question, rules: _Lrp, passed: Pass, crossing: Crossing) -> Tensor:
