@@ -179,6 +179,40 @@ def test_an_all_zero_map_tries_the_next_stage_back_and_says_so():
     assert not bool(class_activation_map(net, x, "hirescam", 1, "high").raw.any())
 
 
+class Apart(Pyramid):
+    """Puts the classes out one by one, as boxes are: from one of them nothing leads back to the other's level."""
+
+    def forward(self, x):
+        large = self.one(x).relu()
+        low = self.low(self.two(large).relu()).relu()
+        return {"low": low.mean((1, 2, 3)), "high": self.high(large).relu().mean((1, 2, 3))}
+
+
+def test_a_score_that_does_not_depend_on_the_last_stage_tries_the_next_back():
+    torch.manual_seed(0)
+    net, x = Apart().eval(), images(2, 16, 12)
+
+    def low(output):
+        return output["low"]
+
+    assert choose_layer(net, x) == "high"
+    back = class_activation_map(net, x, "hirescam", low)
+    assert (back.layer, back.details["all_zero_at"]) == (("low",), ["high"])
+    assert torch.equal(back.raw, class_activation_map(net, x, "hirescam", low, "low").raw)
+    with pytest.raises(
+        LayerError, match=r"^the score does not depend on layer 'high'; choose one that it is made from$"
+    ):
+        class_activation_map(net, x, "hirescam", low, "high")
+
+
+def test_a_score_that_depends_on_no_stage_says_so():
+    def alone(output):
+        return torch.ones(2)
+
+    with pytest.raises(LayerError, match=r"^the score does not depend on layer 'high'"):
+        class_activation_map(Apart().eval(), images(2, 16, 12), "hirescam", alone)
+
+
 def test_where_all_maps_are_zero_it_is_the_last_stage():
     net, x = Pyramid().eval(), images(1, 16, 12)
     with torch.no_grad():

@@ -13,7 +13,7 @@ from viztool.cam.evidence import Evidence
 from viztool.cam.layer_choice import choose_layer, last_over_time, stages, stages_before
 from viztool.cam.registry import CamMethod
 from viztool.cam.smoothing import fuse, largest, views
-from viztool.errors import LayerError, ModelError, TargetError, ViztoolError
+from viztool.errors import LayerError, ModelError, TargetError, UnrelatedError, ViztoolError
 from viztool.heatmaps.heatmap import Heatmap
 from viztool.hooks.evaluating import evaluating
 from viztool.hooks.frozen import frozen
@@ -73,12 +73,15 @@ def class_activation_map(
     net = unwrap(model)
     with torch.inference_mode(False), torch.no_grad(), evaluating(net), frozen(net), watch({}):
         question = Question(model, x, target, layers=_layers(net, x, chosen, layer), seed=seed)
-        raw = _seen(chosen, question, smooth_flips, smooth_scales, smooth_eigen)
+
+        def see(one: Question) -> Tensor:
+            return _seen(chosen, one, smooth_flips, smooth_scales, smooth_eigen)
+
         single = not smooth_flips and not {*smooth_scales} - {1}
-        if layer is None and question.layers and not question.has_time and not bool(raw.any()):
-            question, raw = _further_back(
-                question, raw, lambda other: _seen(chosen, other, smooth_flips, smooth_scales, smooth_eigen)
-            )
+        if layer is None and question.layers and not question.has_time:
+            question, raw = _at_the_last_that_says(question, see)
+        else:
+            raw = see(question)
         over_time = raw.cpu() if raw.dim() == 4 else None
         return Heatmap(
             method=chosen.name,
@@ -109,21 +112,34 @@ def _seen(
     return maps[0] if len(maps) == 1 else fuse(maps, (maps[0].shape[1], maps[0].shape[2]))
 
 
-def _further_back(question: Question, raw: Tensor, see: Callable[[Question], Tensor]) -> tuple[Question, Tensor]:
-    """The last stage before the question's layer where the map is not all zero, and it; these if there is none.
+def _at_the_last_that_says(question: Question, see: Callable[[Question], Tensor]) -> tuple[Question, Tensor]:
+    """The question's layer if its map is not all zero; else the last stage before it where it is not; and the map.
 
     So it is where a network goes on from one of several layers, which a target may not come from: the boxes of a
-    detection network each look into the level of its pyramid that has their size.
+    detection network each look into the level of its pyramid that has their size, and some classes into none.
+    Where there is no such stage, what the question's own layer gives: its map, or its UnrelatedError.
     """
+    own = _map_or_error(see, question)
+    if isinstance(own, Tensor) and bool(own.any()):
+        return question, own
     silent = list(question.layers)
     for stage in stages_before(question.net, question.x, question.layers[0]):
         other = question.on(question.x, (stage,))
-        found = see(other)
-        if bool(found.any()):
+        found = _map_or_error(see, other)
+        if isinstance(found, Tensor) and bool(found.any()):
             other.details["all_zero_at"] = silent
             return other, found
         silent.append(stage)
-    return question, raw
+    if isinstance(own, UnrelatedError):
+        raise own
+    return question, own
+
+
+def _map_or_error(see: Callable[[Question], Tensor], question: Question) -> Tensor | UnrelatedError:
+    try:
+        return see(question)
+    except UnrelatedError as error:
+        return error
 
 
 def _layers(net: nn.Module, x: Tensor, method: CamMethod, layer: Patterns | None) -> tuple[str, ...]:

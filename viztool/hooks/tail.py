@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from viztool.errors import LayerError
+from viztool.errors import LayerError, UnrelatedError
 from viztool.hooks.capture import capture
 from viztool.hooks.frozen import frozen
 from viztool.hooks.layout_memory import following
@@ -62,8 +62,8 @@ class TailPass:
         """The gradient of each image's score at each layer, in the form of the activations.
 
         scores: one an image, made from `output`. Their sum is derived: each image gets the gradient of its own.
-        last: let go of the graph; pass False to ask for another score afterwards. Raises LayerError if the
-        scores do not depend on a layer.
+        last: let go of the graph; pass False to ask for another score afterwards. Raises UnrelatedError, a
+        LayerError, if the scores do not depend on a layer.
         """
         own = list(self._own.values())
         for name, tensor in self._own.items():
@@ -75,7 +75,7 @@ class TailPass:
         gradients: dict[str, Tensor] = {}
         for name, gradient in zip(self._own, found, strict=True):
             if gradient is None:
-                raise LayerError(f"the score does not depend on layer {name!r}; choose one that it is made from")
+                raise UnrelatedError(f"the score does not depend on layer {name!r}; choose one that it is made from")
             gradients[name] = gradient
         return gradients
 
