@@ -29,6 +29,11 @@ async hashes => {
 """
 
 
+def addresses(places: list[tuple[str, int, int, int]]) -> list[list[str]]:
+    """What UNITS takes."""
+    return [[f"#{'/'.join(map(str, place))}", place[0], *map(str, place[1:])] for place in places]
+
+
 class Tab:
     """One page that is open. errors, requests: what it said and asked for so far."""
 
@@ -54,8 +59,7 @@ class Tab:
 
     def units(self, places: list[tuple[str, int, int, int]]) -> list[dict[str, Any]]:
         """What the page says of each place, after its hash has been set."""
-        told = [[f"#{'/'.join(map(str, place))}", place[0], *map(str, place[1:])] for place in places]
-        return list(self.run(UNITS, told))
+        return list(self.run(UNITS, addresses(places)))
 
     def place(self) -> tuple[str, int, int, int]:
         unit = self.data("unit")

@@ -11,6 +11,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from explorer_browser import chromium
+from firefox import firefox
 
 import viztool
 from viztool.inspect import receptive_fields
@@ -32,6 +33,12 @@ NETWORKS = {
 @pytest.fixture(scope="module")
 def tab():
     with chromium() as tab:
+        yield tab
+
+
+@pytest.fixture(scope="module")
+def fox():
+    with firefox() as tab:
         yield tab
 
 
@@ -106,6 +113,15 @@ def test_two_hundred_units_say_what_the_network_says(tab, made, photo):
         assert float(ACTIVATIONS[activation](torch.tensor(total))) == pytest.approx(value, abs=1e-4 * scales[name])
     assert tab.errors == []
     assert [request for request in tab.requests if not request.startswith(("file:", "about:"))] == []
+
+
+def test_firefox_says_the_same(tab, fox, made):
+    _, page, path = made
+    chosen = list(places(page, 60))
+    tab.open(path)
+    fox.open(path)
+    assert fox.units(chosen) == tab.units(chosen)
+    assert fox.errors == []
 
 
 def test_the_page_in_the_gallery_says_what_the_network_says_today(tab):
