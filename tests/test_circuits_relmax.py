@@ -1,5 +1,6 @@
 """Photos ranked by relevance in the atlas: against a plain reckoning, photo by photo."""
 
+import itertools
 import math
 from pathlib import Path
 
@@ -71,7 +72,7 @@ def test_the_most_relevant_places_are_those_of_a_plain_reckoning(built):
             assert [value for _, value, *_ in unit.relevant] == pytest.approx(
                 [value for value, *_ in expected[:5]], abs=1e-4 * scale
             )
-            gaps = [one[0] - two[0] for one, two in zip(expected, expected[1:], strict=False)]
+            gaps = [one[0] - two[0] for one, two in itertools.pairwise(expected)]
             if min(gaps[:5]) > 1e-4 * scale:  # else their order is chance
                 assert [name for name, *_ in unit.relevant] == [name for _, name, _ in expected[:5]]
                 assert [place[2] for place in unit.relevant] == [at for *_, at in expected[:5]]

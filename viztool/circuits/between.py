@@ -10,7 +10,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from viztool.circuits.survey import Site
 from viztool.circuits.windows import Window
 from viztool.hooks.capture import capture
 from viztool.hooks.frozen import frozen
@@ -18,6 +17,7 @@ from viztool.hooks.naming import named_layers
 from viztool.hooks.replay import Replay
 from viztool.hooks.select import exactly
 from viztool.hooks.watch import watch
+from viztool.inspect.survey import Site
 
 
 class Between:

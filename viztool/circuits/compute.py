@@ -14,12 +14,12 @@ from viztool.circuits.knock import Doubles, Replace, check_replace, edges
 from viztool.circuits.looking import Glance, Photos, glance, is_atlas, shots
 from viztool.circuits.measure import Instead, Run, Unit
 from viztool.circuits.result import Circuit, Guess
-from viztool.circuits.survey import OUTPUT, Site, survey
 from viztool.errors import LayerError, SettingError, ViztoolError
 from viztool.hooks.evaluating import evaluating
 from viztool.hooks.frozen import frozen
 from viztool.hooks.naming import named_layers, unwrap
 from viztool.hooks.select import Pattern, select
+from viztool.inspect.survey import OUTPUT, Site, survey
 from viztool.kernels.expanded import Array, expanded_weights
 from viztool.models.model import Model
 
@@ -147,13 +147,8 @@ def _means(photos: Photos, seen: Glance, sites: Sequence[Site]) -> dict[str, Dou
 
 
 def _weights(net: nn.Module, x: Tensor, source: Site, unit: Unit) -> Array | None:
-    sites = {source.name: source, unit.site.name: unit.site}
-
-    def maps(name: str, output: Tensor) -> Tensor:
-        return sites[name].maps(output)
-
     try:
-        found: Array = expanded_weights(net, x, source.name, unit.site.name, [unit.channel], maps)[0]
+        found: Array = expanded_weights(net, x[:1], source, unit.site, [unit.channel])[0]
     except ViztoolError:
         return None
     return found

@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from viztool.circuits.looking import Glance
-from viztool.circuits.survey import Site
 from viztool.errors import ViztoolError
 from viztool.inspect.receptive_field import ReceptiveField
+from viztool.inspect.survey import Site
 from viztool.kernels.visualize import visualize_kernels
 from viztool.models.model import Model
 from viztool.render.colormaps import Picture

@@ -14,11 +14,11 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from viztool.circuits.survey import Site
 from viztool.errors import ImageError, ModelError, ViztoolError
 from viztool.hooks.capture import capture
 from viztool.hooks.select import exactly
 from viztool.images import find_images, read_image
+from viztool.inspect.survey import Site
 from viztool.models.model import Model
 from viztool.models.subject import looks_at
 from viztool.render.colormaps import Picture

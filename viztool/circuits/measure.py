@@ -13,10 +13,10 @@ from viztool.circuits.between import Between
 from viztool.circuits.knock import Doubles, Replace, Units, changes, leads_to_the_same, mean_and_error
 from viztool.circuits.looking import Glance
 from viztool.circuits.result import Together
-from viztool.circuits.survey import Site, Survey
 from viztool.circuits.windows import Window, trunk, windows
 from viztool.errors import LayerError, ModelError
 from viztool.hooks.naming import named_layers
+from viztool.inspect.survey import Site, Survey
 from viztool.models.model import Model
 from viztool.models.reading import Reading
 from viztool.models.subject import reader_of

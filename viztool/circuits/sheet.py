@@ -9,14 +9,17 @@ import numpy as np
 
 from viztool.circuits.icons import SHOWN, Icon
 from viztool.circuits.knock import Edge
+from viztool.kernels.factors import Factors, factors
 from viztool.render.canvas import Canvas
 from viztool.render.circuit_sheet import CircuitPage, Kernels, Node, Side, circuit_page
 from viztool.render.colormaps import Picture
-from viztool.render.numbers import number
+from viztool.render.numbers import number, percent
 from viztool.results import made_by
 
 if TYPE_CHECKING:
     from viztool.circuits.result import Circuit
+
+_FACTORS, _USERS = 3, 6
 
 _INSTEAD = {
     "mean": "its mean over the data",
@@ -108,7 +111,7 @@ def _kernels(circuit: Circuit) -> list[Kernels]:
         return []
     strongest = [edge.channel for edge in circuit.inputs[: 2 * SHOWN]]
     h, w = circuit.kernels.shape[1:]
-    return [
+    rows = [
         Kernels(
             f"The kernels from these inputs to the unit, {h} × {w}, one scale: red drives, blue holds back. What is "
             "not linear on the way is left out.",
@@ -116,6 +119,27 @@ def _kernels(circuit: Circuit) -> list[Kernels]:
             [circuit.kernels[channel] for channel in strongest],
         )
     ]
+    if min(circuit.kernels.shape) >= _FACTORS:
+        found = factors(circuit.kernels, _FACTORS)
+        rows.append(
+            Kernels(
+                f"All {len(circuit.kernels)} of these kernels as {_FACTORS} patterns, {percent(found.explained)} of "
+                "their energy: non-negative factors of what drives and what holds back. Beside each the inputs that "
+                "have most of it.",
+                [_users(found, at) for at in range(_FACTORS)],
+                list(found.patterns),
+                wide=True,
+            )
+        )
+    return rows
+
+
+def _users(found: Factors, at: int) -> str:
+    """The channels that have most of a pattern: with + where it drives, with − where it holds back."""
+    both = np.concatenate([found.drives[at], found.holds_back[at]])
+    count = len(found.drives[at])
+    best = np.argsort(-both, kind="stable")[:_USERS]
+    return "  ".join(f"{'+' if one < count else '−'}{one % count}" for one in best.tolist() if both[one] > 0)
 
 
 def _facts(circuit: Circuit) -> list[tuple[str, list[str]]]:

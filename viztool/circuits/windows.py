@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from viztool.circuits.survey import Site, Survey, inside
 from viztool.hooks.naming import layers_inside
 from viztool.inspect.lattice import Lattice, Whole
+from viztool.inspect.survey import Site, Survey, inside
 
 
 @dataclass(frozen=True)

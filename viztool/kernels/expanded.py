@@ -7,7 +7,8 @@ what the nonlinear parts do is left out.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,13 +18,16 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from viztool.attribution.rules import Call, Rule, Rules, local
-from viztool.errors import LayerError
+from viztool.errors import LayerError, ViztoolError
 from viztool.hooks.capture import capture
 from viztool.hooks.frozen import frozen
-from viztool.hooks.naming import named_layers
+from viztool.hooks.naming import named_layers, unwrap
 from viztool.hooks.select import exactly
 from viztool.hooks.watch import watch
 from viztool.inspect.one_forward import untouched
+from viztool.inspect.survey import Site, survey
+from viztool.models.model import Model
+from viztool.results import Part
 
 Array = npt.NDArray[np.float32]
 
@@ -33,44 +37,64 @@ _ACTIVATIONS = (
 _GATES = "sigmoid hardsigmoid softmax"
 
 
-def expanded_weights(
-    net: nn.Module,
-    x: Tensor,
-    source: str,
-    target: str,
-    channels: Sequence[int],
-    maps: Callable[[str, Tensor], Tensor],
-) -> Array:
+def expanded_weights(net: nn.Module, x: Tensor, source: Site, target: Site, channels: Sequence[int]) -> Array:
     """The kernels from all channels of one layer to some of a later one: (n, C, kh, kw), of the unit in the middle.
 
-    x: (1, C, H, W), an input to run on once. maps: turns what the layer of a name puts out into (N, C, h, w).
-    Zeros around all of them are cut off; of a convolution that is all of its kernel where the map has room for it.
-    Raises LayerError if no linear way leads from one to the other.
+    x: (1, C, H, W), an input to run on once. Zeros around all of them are cut off; of a convolution that is all of its
+    kernel where the map has room for it. Raises LayerError if no linear way leads from one to the other.
     """
     named = named_layers(net)
     leaf: list[Tensor] = []
 
     def begin(name: str, module: nn.Module, output: Any) -> Tensor:
-        if not isinstance(output, Tensor):
-            raise LayerError(f"layer {name!r} puts out {type(output).__name__}, not one tensor")
         leaf[:] = [output.detach().clone().requires_grad_()]
         return leaf[0].clone()
 
     with untouched(net, x) as own, frozen(net), torch.enable_grad(), Rules(_table()):
-        with watch({source: named[source]}, exit=begin), capture(net, exactly([target])) as acts:
+        with (
+            watch({source.name: named[source.name]}, exit=begin),
+            capture(net, exactly([target.name]), stop=target.calls == 1) as acts,
+        ):
             net(own)
-        found = maps(target, acts[target])
+        found = target.maps(acts[target.name])
         middle = found[0, :, found.shape[2] // 2, found.shape[3] // 2]
-        if not middle.requires_grad:
-            raise LayerError(f"nothing leads from layer {source!r} to {target!r}")
         gradients = [
             torch.autograd.grad(middle[channel], leaf[0], retain_graph=True, allow_unused=True)[0]
             for channel in channels
+            if middle.requires_grad
         ]
-    if any(gradient is None for gradient in gradients):
-        raise LayerError(f"nothing leads from layer {source!r} to {target!r}")
-    whole = torch.cat([maps(source, gradient) for gradient in gradients if gradient is not None])
+    arrived = [gradient for gradient in gradients if gradient is not None]
+    if not arrived or len(arrived) < len(channels):
+        raise LayerError(f"nothing leads from layer {source.name!r} to {target.name!r}")
+    whole = torch.cat([source.maps(gradient) for gradient in arrived])
     return _without_margin(np.asarray(whole.float().cpu().numpy(), np.float32))
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Expanded(Part):
+    """The kernels to one unit from the layer that its own begins with. values: (C, kh, kw), of all its channels."""
+
+    source: str
+    values: Array
+
+    def strongest(self, count: int) -> list[int]:
+        """The input channels with the longest kernels, longest first."""
+        lengths = np.square(self.values, dtype=np.float64).sum((1, 2))
+        return [int(channel) for channel in np.argsort(-lengths, kind="stable")[:count]]
+
+
+def expanded_of(model: Model, layer: str, channels: Sequence[int]) -> list[Expanded] | None:
+    """Of some channels of a layer; None where no linear way leads there from one before it."""
+    net = unwrap(model.net)
+    frames = () if model.input.frames is None else (model.input.frames,)
+    x = torch.zeros(1, model.channels, *frames, *model.size, device=model.device, dtype=model.dtype)
+    try:
+        known = survey(net, x)
+        source = known.before(layer)
+        kernels = expanded_weights(net, x, source, known.site(layer), channels)
+    except ViztoolError:
+        return None
+    return [Expanded(source.name, own) for own in kernels]
 
 
 def _table() -> dict[str, Rule]:

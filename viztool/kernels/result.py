@@ -24,7 +24,7 @@ from viztool.render.kernel_sheet import Card, KernelPage, Picked, draw_color_ker
 from viztool.render.numbers import number, percent
 from viztool.results import Part, Result, made_by, versions
 
-_SLICES = 16
+_SLICES, _PICTURES = 16, 9
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -263,7 +263,7 @@ def _weights_tile(weights: KernelWeights, rank: int | None) -> Picked:
     if weights.sees_colors and rank is None:
         return Picked(draw_color_kernel(weights.on_colors), [f"red, green, blue {size}", norm], cells=True)
     if kh * kw == 1:
-        return Picked(draw_slices(weights.values), [f"{total} weights of {size}, in order", norm], cells=True)
+        return _expanded_tile(weights)
     if rank is not None:
         patterns, shares = weights.patterns(rank)
         said = ", ".join(percent(share) for share in shares[:4])
@@ -278,6 +278,20 @@ def _weights_tile(weights: KernelWeights, rank: int | None) -> Picked:
     )
     lines = [f"{count} {size}", f"{norm}, longest {short(weights.norms[strongest[0]])} (#{strongest[0]})"]
     return Picked(draw_slices(weights.values[strongest]), lines, cells=True)
+
+
+def _expanded_tile(weights: KernelWeights) -> Picked:
+    """Of single weights: kernels from the layer before, as a square of numbers says nothing of where."""
+    expanded = weights.expanded
+    if expanded is None:
+        return Picked(None, [f"{len(weights.values)} weights", f"norm {short(weights.norm)}"], mark="1 × 1")
+    strongest = expanded.strongest(_PICTURES)
+    kh, kw = expanded.values.shape[1:]
+    inputs = f"from {expanded.source}: {', '.join(map(str, strongest))}"
+    if kh * kw == 1:
+        return Picked(None, [inputs, "the strongest single weights"], mark="1 × 1")
+    lines = [inputs, f"{kh} × {kw}, what is not linear left out"]
+    return Picked(draw_slices(expanded.values[strongest]), lines, cells=True)
 
 
 def short(value: float | None, form: str = ".3g") -> str:

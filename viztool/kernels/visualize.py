@@ -15,6 +15,7 @@ from viztool.hooks.select import Pattern
 from viztool.images import find_images
 from viztool.inspect.stage import stages_of
 from viztool.kernels.examine import Examiner, natural
+from viztool.kernels.expanded import Expanded, expanded_of
 from viztool.kernels.main_path import maker_of
 from viztool.kernels.objectives import OUTPUT
 from viztool.kernels.photos import Kind, Photo, PhotoActivity, watch_photos
@@ -24,7 +25,7 @@ from viztool.kernels.result import Drawn, KernelPictures, KernelSheet
 from viztool.kernels.single import CANVAS, for_single_unit
 from viztool.kernels.task import Run, Task
 from viztool.kernels.units import channels_of, classes_of, directions_of, one_layer, picture_size
-from viztool.kernels.weights import weights_of
+from viztool.kernels.weights import KernelWeights, weights_of
 from viztool.models.model import Model, wrap_model
 
 _PLAIN_FILTERS = (
@@ -141,20 +142,31 @@ def _drawn(
     maker = None
     if task.units.kind != "direction":
         maker = maker_of(task.model, task.units.layer, task.units.width, task.settings.size)
+    expanded = None if maker is None else _expanded(task, maker)
     kernels = []
     for first, optima in task.parts(run):
         for offset in range(len(optima) // task.signs):
             pictures = examiner.drawn(first + offset, optima, offset * task.signs)
-            kernels.append(_pictures(task, first + offset, maker, pictures, beside, activity))
+            weights = None if maker is None else weights_of(task.model, maker, task.units.indices[first + offset])
+            if weights is not None and expanded is not None:
+                weights = replace(weights, expanded=expanded[first + offset])
+            kernels.append(_pictures(task, first + offset, weights, pictures, beside, activity))
     if not kernels:
         raise KeyboardInterrupt
     return tuple(kernels)
 
 
+def _expanded(task: Task, maker: str) -> list[Expanded] | None:
+    """Of single weights, the kernels to each unit from the layer that its own begins with."""
+    if weights_of(task.model, maker, 0).values[0].size > 1:
+        return None
+    return expanded_of(task.model, task.units.layer or maker, task.units.indices)
+
+
 def _pictures(
     task: Task,
     index: int,
-    maker: str | None,
+    weights: KernelWeights | None,
     pictures: Sequence[Drawn],
     beside: Beside | None,
     activity: PhotoActivity | None,
@@ -167,7 +179,7 @@ def _pictures(
     return KernelPictures(
         unit=unit,
         label=task.units.labels[index],
-        weights=None if maker is None else weights_of(task.model, maker, unit),
+        weights=weights,
         optimum=pictures[0],
         negative=pictures[1] if len(pictures) > 1 else None,
         excerpts=excerpts,

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from viztool.hooks.evaluating import evaluating
 from viztool.hooks.naming import named_layers, unwrap
+from viztool.kernels.expanded import Expanded
 from viztool.kernels.main_path import maker_of
 from viztool.models.model import Model
 from viztool.results import Part
@@ -23,7 +24,7 @@ class KernelWeights(Part):
     """The kernel that makes one channel. values: (in, kh, kw), of the layer called `layer`.
 
     is_first: it is the network's first. bgr: its slices are of blue, green and red. usual: the median length of the
-    layer's kernels.
+    layer's kernels. expanded: of single weights, the kernels from the layer before through all that is linear.
     """
 
     layer: str
@@ -31,6 +32,7 @@ class KernelWeights(Part):
     is_first: bool
     usual: float = 0.0
     bgr: bool = False
+    expanded: Expanded | None = None
 
     @property
     def on_colors(self) -> Array:
@@ -78,12 +80,18 @@ class KernelWeights(Part):
     @property
     def numbers(self) -> dict[str, Any]:
         strongest = self.strongest(16)
+        before = {} if self.expanded is None else _numbers(self.expanded)
         return {
             "layer": self.layer,
             "shape": list(self.values.shape),
             "norm": self.norm,
             "strongest": [{"input": int(index), "norm": float(self.norms[index])} for index in strongest],
+            **before,
         }
+
+
+def _numbers(expanded: Expanded) -> dict[str, Any]:
+    return {"expanded": {"from": expanded.source, "strongest": expanded.strongest(9)}}
 
 
 def kernel_of(

@@ -52,11 +52,12 @@ class Side:
 
 @dataclass(frozen=True, eq=False)
 class Kernels:
-    """Kernels in a row, on one scale. note: what they are."""
+    """Kernels in a row, on one scale. note: what they are. wide: there are few of them, with longer labels beside."""
 
     note: str
     labels: Sequence[str]
     values: Sequence[Map]
+    wide: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,12 +89,13 @@ def _draw_graph(page: CircuitPage) -> Canvas:
     wide = _TILE * 2 + _GAP
     left_end = MARGIN + wide + 12
     right_start = WIDTH - MARGIN - wide - 12
-    width = _TILE if page.unit.pictures and len(page.unit.pictures) == 1 else 2 * _UNIT + _GAP
+    count = max(1, len(page.unit.pictures))
+    width = count * (_UNIT + _GAP) - _GAP
     unit_left, unit_right = WIDTH // 2 - width // 2, WIDTH // 2 + width // 2
     middle = _HEAD + rows * _ROW // 2
     _draw_side(canvas, page.left, MARGIN, rows, (left_end, unit_left - 10), middle)
     _draw_side(canvas, page.right, right_start + 12, rows, (right_start, unit_right + 10), middle)
-    _draw_unit(canvas, page.unit, unit_left, middle, width)
+    _draw_unit(canvas, page.unit, unit_left, middle)
     return canvas
 
 
@@ -116,7 +118,7 @@ def _draw_side(canvas: Canvas, side: Side, x: int, rows: int, ends: tuple[int, i
         if at == 0:
             for place, column in enumerate(side.columns):
                 canvas.text(column, x + place * (_TILE + _GAP), y - 8, TINY)
-        _draw_number(canvas, node, ends, y + 16 + _TILE // 2)
+        _draw_number(canvas, node, ends, y + 16 + _TILE // 2, middle)
     below = top + len(side.nodes) * _ROW + 6
     canvas.text(fit(side.more, room, TINY), WIDTH - MARGIN if at_right else x, below, TINY, _end(at_right))
 
@@ -136,13 +138,13 @@ def _draw_node(canvas: Canvas, node: Node, x: int, y: int) -> None:
     canvas.text(fit(node.under, width, TINY), x, y + 16 + _TILE + 13, TINY)
 
 
-def _draw_unit(canvas: Canvas, unit: Node, x: int, middle: int, width: int) -> None:
-    count = max(1, len(unit.pictures))
-    side = (width - (count - 1) * _GAP) // count
-    canvas.text(fit(unit.label, width, HEADING), x, middle - side // 2 - 8, HEADING)
+def _draw_unit(canvas: Canvas, unit: Node, x: int, middle: int) -> None:
+    """Its words are as wide as two pictures, also where there is one."""
+    room = 2 * _UNIT + _GAP
+    canvas.text(fit(unit.label, room, HEADING), WIDTH // 2, middle - _UNIT // 2 - 8, HEADING, "center")
     for at, picture in enumerate(unit.pictures):
-        _draw_picture(canvas, picture, x + at * (side + _GAP), middle - side // 2, side)
-    canvas.text(fit(unit.under, width, TINY), x, middle + side // 2 + 15, TINY)
+        _draw_picture(canvas, picture, x + at * (_UNIT + _GAP), middle - _UNIT // 2, _UNIT)
+    canvas.text(fit(unit.under, room, TINY), WIDTH // 2, middle + _UNIT // 2 + 15, TINY, "center")
 
 
 def _draw_picture(canvas: Canvas, picture: Picture | None, x: int, y: int, side: int) -> None:
@@ -164,11 +166,13 @@ def _draw_edge(canvas: Canvas, start: tuple[int, int], end: tuple[int, int], eff
     canvas.curve(points, color, max(_FINEST, round(_WIDEST * share)))
 
 
-def _draw_number(canvas: Canvas, node: Node, ends: tuple[int, int], centre: int) -> None:
+def _draw_number(canvas: Canvas, node: Node, ends: tuple[int, int], centre: int, middle: int) -> None:
+    """On the side of the line that it does not bend to."""
     words = f"{_signed(node.effect)}{node.error}"
     at_right = ends[0] > ends[1]
     color = _DRIVES if node.effect >= 0 else _HOLDS_BACK
-    canvas.text(words, ends[0] - 4 if at_right else ends[0] + 4, centre - 13, SMALL.with_color(color), _end(at_right))
+    x, y = ends[0] - 4 if at_right else ends[0] + 4, centre - 13 if centre <= middle else centre + 23
+    canvas.text(words, x, y, SMALL.with_color(color), _end(at_right))
 
 
 def _draw_kernels(row: Kernels) -> Canvas:
@@ -183,8 +187,13 @@ def _draw_kernels(row: Kernels) -> Canvas:
         scale = _TILE / max(h, w)
         canvas.picture(x, 34, drawn, (max(1, round(h * scale)), max(1, round(w * scale))))
         canvas.frame(x, 34, max(1, round(w * scale)), max(1, round(h * scale)), RULE)
-        canvas.text(fit(label, _TILE, TINY), x, 34 + _TILE + 14, TINY)
-        x += _TILE + 2 * _GAP
+        if row.wide:
+            room = (WIDTH - 2 * MARGIN) // len(row.values)
+            canvas.text(fit(label, room - _TILE - 2 * _GAP, SMALL), x + _TILE + _GAP, 34 + _TILE // 2 + 5, SMALL)
+            x += room
+        else:
+            canvas.text(fit(label, _TILE, TINY), x, 34 + _TILE + 14, TINY)
+            x += _TILE + 2 * _GAP
     return canvas
 
 
