@@ -10,9 +10,9 @@ from circuit_nets import BothEdges, corner
 from click.testing import CliRunner
 
 from viztool.circuits import circuit
-from viztool.circuits.compare import rank_correlation
 from viztool.cli import main
 from viztool.images import write_image
+from viztool.inspect.ranks import rank_correlation
 from viztool.render.canvas import Canvas, Curve, Placed, Text
 
 

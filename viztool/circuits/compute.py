@@ -8,7 +8,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from viztool.circuits.compare import rank_correlation
 from viztool.circuits.icons import SHOWN, crops, with_optima
 from viztool.circuits.knock import Doubles, Replace, check_replace, edges
 from viztool.circuits.looking import Glance, Photos, glance, is_atlas, shots
@@ -19,6 +18,7 @@ from viztool.hooks.evaluating import evaluating
 from viztool.hooks.frozen import frozen
 from viztool.hooks.naming import named_layers, unwrap
 from viztool.hooks.select import Pattern, select
+from viztool.inspect.ranks import rank_correlation
 from viztool.inspect.survey import OUTPUT, Site, survey
 from viztool.kernels.expanded import Array, expanded_weights
 from viztool.models.model import Model

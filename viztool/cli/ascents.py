@@ -40,6 +40,7 @@ class Asked:
     photos: str | None
     keep: int
     spread: bool
+    check: bool
 
     @property
     def groups(self) -> list[str | None]:
@@ -130,7 +131,7 @@ class Drawer:
                 neuron=asked.neuron and layer is not None,
                 directions=None if asked.direction is None else read_directions(Path(asked.direction)),
                 negative=negative,
-                photos=None if asked.photos is None else Beside(asked.photos, asked.keep, asked.spread),
+                photos=None if asked.photos is None else Beside(asked.photos, asked.keep, asked.spread, asked.check),
                 recipe=recipe,
                 judge=self.judge,
                 run=Run(FolderStore(folder), callback, photo_seen),

@@ -125,6 +125,11 @@ class _Files:
 @click.option("--keep", type=click.IntRange(min=1), default=4, show_default=True, help="Photos of each channel.")
 @click.option("--spread", is_flag=True, help="Also the photos that excite it least, and random ones.")
 @click.option(
+    "--check",
+    is_flag=True,
+    help="With --photos: whether each optimum takes the path through the network that its top photos take.",
+)
+@click.option(
     "--param",
     "parameterization",
     type=click.Choice(["fourier", "pixels", "maco", "laplacian", "cppn"]),
@@ -215,6 +220,8 @@ def _check(asked: Asked, files: _Files, rank: int | None) -> None:
     single = asked.targets or asked.in_bands or asked.channels is not None or asked.photos or asked.neuron
     if asked.direction is not None and single:
         raise click.UsageError("--direction takes one layer, and no -c, --target, --photos, --compare and --neuron")
+    if asked.check and (not asked.photos or asked.in_bands or asked.keep < 2):
+        raise click.UsageError("--check compares with photos: give --photos, and at least two of them (--keep)")
     if asked.neuron and not asked.layers:
         raise click.UsageError("--neuron is of a layer: name it with -l")
     if files.alpha and not files.each:

@@ -68,6 +68,10 @@ class PhotoActivity:
             found.append(Excerpt(_cut(view, self.field, place), float(value), int(photo)))
         return found
 
+    def views(self, channel: int) -> list[Picture]:
+        """The photos that excite a channel most, whole, as the network sees them."""
+        return [self.model.view(_read(self.album, self.sources[photo])) for photo in self.photos["top"][channel]]
+
     def selectivity(self) -> npt.NDArray[np.float32]:
         """(C,): how far each channel's best photo stands out, see `selectivity`."""
         return selectivity(self.means)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -17,10 +17,19 @@ from viztool.images.naming import MAKER
 from viztool.images.writing import atomic_write
 from viztool.inspect.stage import Stage
 from viztool.kernels.photos import Excerpt, Kind
+from viztool.kernels.trust import Paths
 from viztool.kernels.weights import KernelWeights
 from viztool.render.canvas import Canvas
 from viztool.render.colormaps import Picture
-from viztool.render.kernel_sheet import Card, KernelPage, Picked, draw_color_kernel, draw_slices, kernel_page
+from viztool.render.kernel_sheet import (
+    Card,
+    KernelPage,
+    Picked,
+    draw_color_kernel,
+    draw_paths,
+    draw_slices,
+    kernel_page,
+)
 from viztool.render.numbers import number, percent
 from viztool.results import Part, Result, made_by, versions
 
@@ -54,6 +63,7 @@ class KernelPictures(Part):
     negative: Drawn | None
     excerpts: Mapping[Kind, Sequence[Excerpt]] = field(default_factory=dict)
     natural: Mapping[str, float] = field(default_factory=dict)
+    paths: Paths | None = None
 
     @property
     def numbers(self) -> dict[str, Any]:
@@ -69,6 +79,7 @@ class KernelPictures(Part):
             },
             "natural": dict(self.natural),
             "weights": None if self.weights is None else self.weights.numbers,
+            **({} if self.paths is None else {"paths": self.paths.numbers}),
         }
         cleaned: dict[str, Any] = _finite(found)
         return cleaned
@@ -196,6 +207,10 @@ class KernelSheet(Result):
             tiles.append(_weights_tile(kernel.weights, self.rank))
         columns.append("optimum: the kernel itself" if own else "optimum")
         tiles.append(drawn_tile(kernel.optimum, kernel.natural))
+        if kernel.paths is not None:
+            tiles[-1] = replace(tiles[-1], lines=[*tiles[-1].lines, _path_words(kernel.paths)])
+            columns.append("its path through the network")
+            tiles.append(_paths_tile(kernel.paths))
         if kernel.negative is not None:
             columns.append("negative optimum: its opposite" if own else "negative optimum")
             tiles.append(drawn_tile(kernel.negative, {}))
@@ -224,7 +239,14 @@ def how_to_read(sheets: Sequence[KernelSheet]) -> str:
     return (
         f"Under each picture: its activation ({what}), beside that of photos if there are any; then how much of it "
         "is left under shifts and turns, and the share of its energy at high frequencies (photos have about 0.01)."
+        + (_PATHS if any(kernel.paths is not None for sheet in sheets for kernel in sheet.kernels) else "")
     )
+
+
+_PATHS = (
+    " Path: the rank correlation of the channels' means, block by block from first to last, of the optimum with its "
+    "top photos; beside it that of two of these photos, and of noise with a photo's spectrum."
+)
 
 
 _WORDS = {"top": "unit", "least": "least", "random": "random"}
@@ -278,6 +300,16 @@ def _weights_tile(weights: KernelWeights, rank: int | None) -> Picked:
     )
     lines = [f"{count} {size}", f"{norm}, longest {short(weights.norms[strongest[0]])} (#{strongest[0]})"]
     return Picked(draw_slices(weights.values[strongest]), lines, cells=True)
+
+
+def _path_words(paths: Paths) -> str:
+    return f"path {short(paths.likeness, '.2f')} (noise 0, photos 1)"
+
+
+def _paths_tile(paths: Paths) -> Picked:
+    curves = [("photos, dark", paths.photos), ("optimum, red", paths.optimum), ("noise, light", paths.noise)]
+    lines = [f"{name}: {short(float(values.mean()), '.2f')} with photos" for name, values in curves]
+    return Picked(draw_paths([values for _, values in curves]), lines)
 
 
 def _expanded_tile(weights: KernelWeights) -> Picked:

@@ -24,6 +24,7 @@ from viztool.kernels.recipe import Recipe, kinds_of
 from viztool.kernels.result import Drawn, KernelPictures, KernelSheet
 from viztool.kernels.single import CANVAS, for_single_unit
 from viztool.kernels.task import Run, Task
+from viztool.kernels.trust import Guide
 from viztool.kernels.units import channels_of, classes_of, directions_of, one_layer, picture_size
 from viztool.kernels.weights import KernelWeights, weights_of
 from viztool.models.model import Model, wrap_model
@@ -43,12 +44,14 @@ _USUAL, _ALONE = Recipe(), Run()
 class Beside:
     """Photos to stand beside the pictures: a folder, files, or photos.
 
-    keep: how many of them for each channel. spread: also the least, and random ones.
+    keep: how many of them for each channel. spread: also the least, and random ones. check: compare the path of each
+    optimum through the network with those of its top photos, see `viztool.kernels.trust`.
     """
 
     photos: str | Path | Sequence[Photo]
     keep: int = 4
     spread: bool = False
+    check: bool = False
 
     @property
     def kinds(self) -> tuple[Kind, ...]:
@@ -143,6 +146,8 @@ def _drawn(
     if task.units.kind != "direction":
         maker = maker_of(task.model, task.units.layer, task.units.width, task.settings.size)
     expanded = None if maker is None else _expanded(task, maker)
+    checked = beside is not None and beside.check and task.settings.window is None and bool(task.units.layer)
+    guide = Guide(task.model, task.units.layer) if checked else None
     kernels = []
     for first, optima in task.parts(run):
         for offset in range(len(optima) // task.signs):
@@ -150,10 +155,17 @@ def _drawn(
             weights = None if maker is None else weights_of(task.model, maker, task.units.indices[first + offset])
             if weights is not None and expanded is not None:
                 weights = replace(weights, expanded=expanded[first + offset])
-            kernels.append(_pictures(task, first + offset, weights, pictures, beside, activity))
+            drawn = _pictures(task, first + offset, weights, pictures, beside, activity)
+            kernels.append(drawn if guide is None or activity is None else _checked(drawn, guide, activity, task.seed))
     if not kernels:
         raise KeyboardInterrupt
     return tuple(kernels)
+
+
+def _checked(drawn: KernelPictures, guide: Guide, activity: PhotoActivity, seed: int) -> KernelPictures:
+    if drawn.optimum.status:
+        return drawn
+    return replace(drawn, paths=guide.compare(drawn.optimum.pixels, activity.views(drawn.unit), seed))
 
 
 def _expanded(task: Task, maker: str) -> list[Expanded] | None:

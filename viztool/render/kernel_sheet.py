@@ -14,7 +14,9 @@ import numpy.typing as npt
 from viztool.render.canvas import Canvas, Size, stack
 from viztool.render.colormaps import Picture, colorize
 from viztool.render.heading import draw_heading
+from viztool.render.numbers import number
 from viztool.render.parts import MARGIN, WIDTH, blank_page, draw_footer
+from viztool.render.raster import raster
 from viztool.render.text import GREY, HEADING, RULE, SMALL, TINY, fit, text_width
 
 _TILES = 7  # in the fullest row
@@ -24,6 +26,7 @@ _LEAST = (WIDTH - 2 * MARGIN - (_TILES - 1) * _GAP) // _TILES
 _MOST = 2 * _LEAST
 _TITLE = 34
 _LINE = 14
+_PATHS = ((40, 44, 52), (196, 48, 43), (176, 182, 190))
 _BLANK = (246, 247, 248)
 
 
@@ -93,12 +96,12 @@ def _draw_card(card: Card, most: int, side: int) -> Canvas:
         spanned = next((more for more, other in enumerate(card.columns[index + 1 :], 1) if other), most - index)
         canvas.text(fit(column, spanned * (side + _GAP) - _GAP, TINY), index * (side + _GAP), y, TINY)
     y += 6
-    for number, (row, height) in enumerate(zip(card.rows, heights, strict=True)):
-        x = card.indent * (side + _GAP) if number else 0
+    for line, (row, height) in enumerate(zip(card.rows, heights, strict=True)):
+        x = card.indent * (side + _GAP) if line else 0
         for tile in row:
             canvas.place(_draw_tile(tile, side), x, y)
-            for line, text in enumerate(tile.lines):
-                canvas.text(fit(text, side, TINY), x, y + side + 14 + line * _LINE, TINY)
+            for below, text in enumerate(tile.lines):
+                canvas.text(fit(text, side, TINY), x, y + side + 14 + below * _LINE, TINY)
             x += side + _GAP
         y += height
     return canvas
@@ -138,6 +141,24 @@ def draw_color_kernel(values: npt.NDArray[np.float32]) -> Picture:
     limit = float(np.abs(values).max()) or 1.0
     picture: Picture = np.rint((values.transpose(1, 2, 0) / limit + 1) * 127.5).astype(np.uint8)
     return picture
+
+
+def draw_paths(curves: Sequence[npt.NDArray[np.float64]]) -> Picture:
+    """Curves of photos, of an optimum and of noise, from −0.2 to 1: dark, red and light."""
+    side, low, high = 2 * _LEAST, -0.2, 1.0
+    canvas = Canvas(side, side)
+
+    def height(value: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        return np.asarray((side - 17) * (high - value.clip(low, high)) / (high - low) + 8)
+
+    for mark in (0.0, 0.5, 1.0):
+        level = round(float(height(np.array(mark))))
+        canvas.line((8, level), (side - 9, level), RULE)
+        canvas.text(number(mark), 10, level + 20, SMALL.with_size(18))
+    for values, color in zip(curves, _PATHS, strict=True):
+        along = np.linspace(8, side - 9, len(values))
+        canvas.curve(np.stack([along, height(values)], 1), color, 4)
+    return raster(canvas)
 
 
 def draw_slices(slices: npt.NDArray[np.float32]) -> Picture:

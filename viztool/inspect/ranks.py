@@ -1,4 +1,4 @@
-"""How far what others guess by goes with what was measured."""
+"""Whether two lists of numbers go together, by their ranks."""
 
 from __future__ import annotations
 
