@@ -14,6 +14,7 @@ import viztool
 from viztool.errors import ModelError, TargetError, ViztoolError
 from viztool.faithfulness import HeatmapError, evaluate_heatmap
 from viztool.faithfulness.curves import ROAD_SHARES, area, road, step_counts, walk
+from viztool.faithfulness.orders import coarseness
 from viztool.faithfulness.removal import blank, blurred
 from viztool.faithfulness.result import NAMES
 from viztool.models import Model
@@ -227,6 +228,36 @@ class TestWhatIsMeasured:
         assert shared < net.images
         for one, other in zip(together, alone, strict=True):
             assert one.numbers == other.numbers
+
+    def test_heatmaps_as_coarse_share_their_random_maps_and_keep_figures_of_their_own(self, model):
+        photo = photos(1)[0]
+        drawn = (torch.randn(4, 4, generator=torch.Generator().manual_seed(seed)) for seed in range(40))
+        raws = [raw for raw in drawn if coarseness(raw) == (4, 4, 0, 0)][:3]
+        heatmaps = [heatmap_of(model, photo, raw, 2) for raw in raws]
+        other = heatmap_of(model, photo, torch.nn.functional.interpolate(raws[0][None, None], (16, 16))[0, 0], 2)
+        *together, finer = evaluate_heatmap(model, photo, [*heatmaps, other], draws=3)
+        alone = [evaluate_heatmap(model, photo, each, draws=3) for each in (*heatmaps, other)]
+        for one, own in zip([*together, finer], alone, strict=True):
+            for name in NAMES:
+                torch.testing.assert_close(one.scores[name].value, own.scores[name].value, atol=1e-6, rtol=0)
+            for name, curve in one.curves.items():
+                torch.testing.assert_close(curve.values, own.curves[name].values, atol=1e-6, rtol=0)
+        first, second, third = together
+        for name, curve in first.curves.items():
+            assert torch.equal(curve.random, second.curves[name].random)
+            assert torch.equal(curve.random, third.curves[name].random)
+            assert not torch.equal(curve.random, finer.curves[name].random)
+        # What is of values is of each one's own values, in the places of the shared orders.
+        assert not torch.equal(first.scores["average_drop"].random, second.scores["average_drop"].random)
+        assert finer.numbers == alone[-1].numbers
+
+    def test_sharing_costs_less_the_more_there_are(self):
+        net, x, _ = additive(1, 6, 6)
+        heatmaps = [heatmap_of(net, x, torch.randn(3, 3)) for _ in range(6)]
+        evaluate_heatmap(net, x, heatmaps[:1], steps=8, draws=2)
+        one, net.images = net.images, 0
+        evaluate_heatmap(net, x, heatmaps, steps=8, draws=2)
+        assert net.images < 0.45 * 6 * one
 
     def test_seeds_repeat(self, model):
         photo = photos(1)[0]

@@ -10,7 +10,7 @@ from faithfulness_helpers import Additive, harmonic_by_hand, heatmap_of
 import viztool
 from viztool.faithfulness import HeatmapError, Score, energy_in_box, pointing_game
 from viztool.faithfulness.imputation import impute
-from viztool.faithfulness.orders import random_maps, ranks
+from viztool.faithfulness.orders import coarseness, random_maps, ranks
 from viztool.faithfulness.removal import blurred
 from viztool.faithfulness.score import shown
 from viztool.faithfulness.similarity import mean_ranks, spearman, ssim
@@ -43,7 +43,7 @@ class TestOrders:
 class TestRandomMaps:
     def test_they_have_the_maps_own_values(self):
         raw = torch.randn(7, 9).relu()
-        for random in random_maps(raw, 5, seeded()):
+        for random in random_maps(raw[None], 5, seeded())[0]:
             assert torch.equal(random.flatten().sort().values, raw.flatten().sort().values)
             assert not torch.equal(random, raw)
 
@@ -56,18 +56,40 @@ class TestRandomMaps:
         coarse = torch.nn.functional.interpolate(torch.randn(1, 1, 6, 6), (48, 48), mode="bicubic")[0, 0]
         fine = coarse.flatten()[torch.randperm(48 * 48)].view(48, 48)
         assert float(alike(coarse)) > 0.9
-        assert bool((alike(random_maps(coarse, 20, seeded())) > 0.85).all())
-        assert bool((alike(random_maps(fine, 20, seeded())).abs() < 0.1).all())
+        assert bool((alike(random_maps(coarse[None], 20, seeded())) > 0.85).all())
+        assert bool((alike(random_maps(fine[None], 20, seeded())).abs() < 0.1).all())
 
     def test_they_lie_anywhere(self):
         raw = torch.zeros(6, 6)
         raw[:2, :2] = 1
-        mean = random_maps(raw, 4000, seeded()).mean(0)
+        mean = random_maps(raw[None], 4000, seeded())[0].mean(0)
         assert bool(((mean - 4 / 36).abs() < 5 * (4 / 36 * 32 / 36 / 4000) ** 0.5).all())
+
+    def test_those_of_several_maps_lie_alike_and_have_each_ones_values(self):
+        maps = torch.randn(3, 5, 6) * torch.tensor([1.0, 100.0, 0.01]).view(3, 1, 1)
+        random = random_maps(maps, 4, seeded())
+        orders = random.flatten(2).argsort(dim=2)
+        assert torch.equal(orders[0], orders[1]) and torch.equal(orders[0], orders[2])
+        for own, drawn in zip(maps, random, strict=True):
+            for each in drawn:
+                assert torch.equal(each.flatten().sort().values, own.flatten().sort().values)
+
+    def test_how_large_the_values_are_does_not_say_which_maps_random_ones_are_like(self):
+        maps = torch.randn(2, 6, 6)
+        louder = maps * torch.tensor([1.0, 64.0]).view(2, 1, 1)  # a power of two, so that rounding is the same
+        orders = [random_maps(each, 4, seeded()).flatten(2).argsort(dim=2) for each in (maps, louder)]
+        assert torch.equal(*orders)
+
+    def test_coarseness_is_resolution_frequency_and_ties(self):
+        waves = [torch.cos(torch.arange(32) * 2 * torch.pi * cycles / 32).expand(32, 32) for cycles in (1, 3, 4, 8)]
+        assert [coarseness(wave)[:3] for wave in waves] == [(32, 32, 0), (32, 32, 1), (32, 32, 2), (32, 32, 3)]
+        raw = torch.arange(16.0).view(4, 4)
+        assert [coarseness(raw.clamp_min(low))[3] for low in (0, 7, 15)] == [0, 2, 4]
+        assert coarseness(3 * raw + 5) == coarseness(raw)
 
     @pytest.mark.parametrize("raw", [torch.zeros(4, 4), torch.full((3, 5), -2.0), torch.ones(1, 1)])
     def test_those_of_a_flat_map_are_flat(self, raw):
-        assert torch.equal(random_maps(raw, 3, seeded()), raw.expand(3, -1, -1))
+        assert torch.equal(random_maps(raw[None], 3, seeded())[0], raw.expand(3, -1, -1))
 
 
 class TestBlur:

@@ -145,8 +145,8 @@ class _Run:
                 if heatmaps:
                     from viztool.faithfulness.probe import seconds_of_evaluation
 
-                    one = seconds_of_evaluation(self.model, photo, heatmaps[0], steps=self.steps, draws=self.draws)
-                    seconds = len(jobs) * (seconds + one * len(heatmaps))
+                    seconds += seconds_of_evaluation(self.model, photo, heatmaps, steps=self.steps, draws=self.draws)
+                    seconds *= len(jobs)
                     foretell(f"{len(jobs)} × {len(heatmaps)} heatmaps", seconds)
                 return  # else it cannot be read, and the next is asked
 

@@ -14,11 +14,11 @@ from viztool.errors import TargetError, ViztoolError
 from viztool.faithfulness.curves import ROAD_SHARES, Curve, road, step_counts, walk
 from viztool.faithfulness.drop import average_drop, confidence, increase
 from viztool.faithfulness.errors import HeatmapError
-from viztool.faithfulness.orders import random_maps, ranks
+from viztool.faithfulness.orders import coarseness, random_maps, ranks
 from viztool.faithfulness.removal import blank, blurred
 from viztool.faithfulness.result import Evaluation
 from viztool.faithfulness.score import Score
-from viztool.faithfulness.sensitivity import Losses, losses, sensitivity_n
+from viztool.faithfulness.sensitivity import losses, sensitivity_n
 from viztool.heatmaps.heatmap import Heatmap
 from viztool.hooks.evaluating import evaluating
 from viztool.hooks.naming import unwrap
@@ -65,12 +65,16 @@ def evaluate_heatmap(
 ) -> Evaluation | Results[Evaluation]:
     """Measure how far a heatmap says what the network does, beside random maps that are as coarse.
 
-    model, photo: those that the heatmap was made of. heatmap: or several of the same photos, for one evaluation each;
-    what does not depend on the map is then done once. steps: of the insertion and deletion curves. draws: random maps
-    for each image. target: the score that the heatmap is of, where that is not a class.
+    model, photo: those that the heatmap was made of. heatmap: or several of the same photos, for one evaluation each,
+    with the same figures of their own; what does not depend on the map is then done once. steps: of the insertion and
+    deletion curves. draws: random maps for each image. target: the score that the heatmap is of, where that is not a
+    class.
 
     Pixels go in the order of the signed map, what speaks most for the target first; equal ones in a seeded random
-    order. The network and its mode are left as they were. Raises HeatmapError if the heatmap is of other photos.
+    order. Random maps are drawn from the seed once for each image and `orders.coarseness`: heatmaps that are as coarse
+    share them, so that what chance does on an image is the same for all of them; but for average drop, increase and
+    sensitivity-n, which are of values and not of an order alone, each heatmap's own values lie there.
+    The network and its mode are left as they were. Raises HeatmapError if the heatmap is of other photos.
     """
     several = not isinstance(heatmap, Heatmap)
     heatmaps = list(heatmap) if not isinstance(heatmap, Heatmap) else [heatmap]
@@ -87,14 +91,16 @@ def evaluate_heatmap(
     with evaluating(net):
         for index, (x, _) in enumerate(images):
             asked = Question(model, x, None, seed=seed)
-            known: dict[int | None, tuple[Question, Losses]] = {}
-            for at, each in enumerate(heatmaps):
-                label = None if each.classes is None else each.classes[index]
-                if label not in known:
-                    question = Question(model, x, _target(each, index, target, asked), seed=seed)
-                    units.add(question.target.unit)
-                    known[label] = question, losses(question, question.generator())
-                judged[at].append(_judge(*known[label], _beside_random(each, index, draws, seed), steps))
+            labels = [None if each.classes is None else each.classes[index] for each in heatmaps]
+            for label in dict.fromkeys(labels):
+                places = [at for at, own in enumerate(labels) if own == label]
+                first = heatmaps[places[0]]
+                question = Question(model, x, _target(first, index, target, asked), seed=seed)
+                units.add(question.target.unit)
+                raws = [heatmaps[at].raw[index] for at in places]
+                like = replace(first, raw=raws[0][None], subjects=(first.subjects[index],))
+                for at, found in zip(places, _judge(question, like, raws, steps, draws), strict=True):
+                    judged[at].append(found)
     unit: Literal["probability", "score"] = "probability" if units == {"probability"} else "score"
     evaluations = Results(_evaluation(each, found, seed, unit) for each, found in zip(heatmaps, judged, strict=True))
     return evaluations if several else evaluations[0]
@@ -123,37 +129,60 @@ def _target(heatmap: Heatmap, index: int, target: TargetScore | None, asked: Que
     return target
 
 
-def _beside_random(heatmap: Heatmap, index: int, draws: int, seed: int) -> Heatmap:
-    """One image's map, and random ones after it."""
-    raw = heatmap.raw[index]
-    random = random_maps(raw, draws, torch.Generator().manual_seed(seed))
-    subjects = (heatmap.subjects[index],) * (1 + draws)
-    return replace(heatmap, raw=torch.cat([raw[None], random]), subjects=subjects)
-
-
 class _Judged(dict[str, Tensor]):
     """What was found for one image: curves (1 + D, S) and scores (1 + D,), the heatmap's own first, by their names."""
 
 
-def _judge(question: Question, found: Losses, heatmap: Heatmap, steps: int) -> _Judged:
-    x, (h, w), maps = question.x, question.size, heatmap.signed_map
-    generator = question.generator()
-    places = ranks(maps, generator)
-    noise = torch.randn(x[0].numel() // (h * w), h, w, generator=generator)
-    counts = step_counts(h * w, steps)
+def _judge(question: Question, like: Heatmap, raws: Sequence[Tensor], steps: int, draws: int) -> list[_Judged]:
+    """Several maps of one image and target, each beside random ones. like: one heatmap of that. raws: (h, w) each."""
+    x, (h, w) = question.x, question.size
+    pixels, counts = h * w, step_counts(h * w, steps)
+    groups: dict[tuple[int, ...], list[int]] = {}
+    for at, raw in enumerate(raws):
+        groups.setdefault(coarseness(raw), []).append(at)
+
+    orders = [ranks(_of(like, raw[None]).signed_map, question.generator()) for raw in raws]
+    beside, rows = list(raws), [torch.zeros(0)] * len(raws)
+    for group in groups.values():
+        random = random_maps(torch.stack([raws[at] for at in group]), draws, question.generator())
+        generator = question.generator()
+        torch.randperm(pixels, generator=generator)  # has gone to the order of the map itself
+        common = random[0] if len(group) == 1 else _unit(random).mean(0)
+        first = len(raws) + draws * (len(orders) - len(raws))
+        orders.append(ranks(_of(like, common).signed_map, generator))
+        for at, own in zip(group, random, strict=True):
+            beside[at] = torch.cat([raws[at][None], own])
+            rows[at] = torch.tensor([at, *range(first, first + draws)])
+    noise = torch.randn(x[0].numel() // pixels, h, w, generator=generator)
+
+    places, maps = torch.cat(orders), [_of(like, each) for each in beside]
     most, least = road(question, places, noise)
-    deletion = walk(question, places, x, blank(x), counts)
-    before, after = deletion[:, 0], confidence(question, heatmap.map)
-    return _Judged(
-        shares=counts / (h * w),
-        deletion=deletion,
-        insertion=walk(question, places, blurred(x), x, counts),
-        road_most=most,
-        road_least=least,
-        average_drop=average_drop(before, after),
-        increase=increase(before, after),
-        sensitivity_n=sensitivity_n(maps, found),
-    )
+    deletion, insertion = walk(question, places, x, blank(x), counts), walk(question, places, blurred(x), x, counts)
+    faded = confidence(question, torch.cat([each.map for each in maps])).split(1 + draws)
+    found = losses(question, question.generator())
+    return [
+        _Judged(
+            shares=counts / pixels,
+            deletion=deletion[own],
+            insertion=insertion[own],
+            road_most=most[own],
+            road_least=least[own],
+            average_drop=average_drop(deletion[own, 0], after),
+            increase=increase(deletion[own, 0], after),
+            sensitivity_n=sensitivity_n(each.signed_map, found),
+        )
+        for own, after, each in zip(rows, faded, maps, strict=True)
+    ]
+
+
+def _of(like: Heatmap, raws: Tensor) -> Heatmap:
+    """These maps (M, h, w) in place of the heatmap's own."""
+    return replace(like, raw=raws, subjects=like.subjects * len(raws))
+
+
+def _unit(maps: Tensor) -> Tensor:
+    """Each map over its largest absolute value, so that all of them count as much."""
+    return maps / maps.abs().amax((-2, -1), keepdim=True).clamp_min(torch.finfo(torch.float32).tiny)
 
 
 def _evaluation(

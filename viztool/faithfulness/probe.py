@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import torch
@@ -21,13 +21,13 @@ _BATCH = 8
 def seconds_of_evaluation(
     model: Model,
     photo: Picture,
-    heatmap: Heatmap,
+    heatmaps: Sequence[Heatmap],
     *,
     steps: int,
     draws: int,
     clock: Callable[[], float] = time.perf_counter,
 ) -> float:
-    """What `evaluate_heatmap` of this heatmap, of a class, will take.
+    """What `evaluate_heatmap` of these heatmaps, of classes, will take.
 
     The same is asked of a network that only counts the images that it is shown; then some of the images are shown to
     the real one.
@@ -40,9 +40,9 @@ def seconds_of_evaluation(
             return x.flatten(1).mean(1, keepdim=True).repeat(1, 2)
 
     light = replace(model, net=Counting(), classes=None, output="scores")
-    first = replace(heatmap, classes=(0,) * len(heatmap))
+    asked = [replace(heatmap, classes=(0,) * len(heatmap)) for heatmap in heatmaps]
     began = clock()
-    evaluate_heatmap(light, photo, first, steps=steps, draws=draws)
+    evaluate_heatmap(light, photo, asked, steps=steps, draws=draws)
     around = clock() - began
     x = model.preprocess(photo)
     x = x.repeat(_BATCH, *(1,) * (x.dim() - 1))

@@ -128,8 +128,9 @@ class Ranking(Result):
         photos = max(len(self._of(method)) for method in self.methods)
         words = [
             *notes(self.trials[0].unit),
-            "Means over the photos, ± standard errors. Grey: random maps with the values and the coarseness of the "
-            "method's own. The methods are in the order of their gain: insertion above random, and deletion below.",
+            "Means over the photos, ± standard errors. Grey: random maps as coarse as the method's own, the same on a "
+            "photo for all methods as coarse. The methods are in the order of their gain: insertion above random, and "
+            "deletion below.",
         ]
         if self.failed:
             words.append(f"Not on this network: {', '.join(self.failed)}.")

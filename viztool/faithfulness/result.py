@@ -37,7 +37,8 @@ class Evaluation(Result):
     probability: (N,) of the target on the image as it is; the score itself, where `unit` says so: of a score of one's
         own, and of an output that gives no probabilities.
     curves: "deletion" and "insertion" by share of the pixels, "road_most" and "road_least", by the share filled in.
-    scores: those of NAMES, each beside random maps that have the heatmap's own values and coarseness.
+    scores: those of NAMES, each beside random maps as coarse as the heatmap, which share its values where it was
+        evaluated by itself.
     """
 
     heatmap: Heatmap
@@ -98,8 +99,8 @@ class Evaluation(Result):
         subject = self.heatmap.subjects[0]
         draws = self.scores["deletion"].random.shape[1]
         chance = (
-            f"Grey: {draws} random maps with the values and the coarseness of the one above, mean ± one standard "
-            "deviation; z is how many of those the map is better."
+            f"Grey: {draws} random maps as coarse as the one above, mean ± one standard deviation; z is how many of "
+            "those the map is better."
         )
         return curve_sheet(
             CurveSheet(
