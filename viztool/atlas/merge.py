@@ -158,7 +158,7 @@ class LayerTotals:
         self.active += (part.maxima > 0).sum(0)
         begins = np.arange(self.channels) * bins.COUNT
         at = np.repeat(begins, np.diff(part.rows)) + part.bins
-        self.positions.reshape(-1)[at] += part.counts  # each bin of a channel stands there once
+        np.add.at(self.positions.reshape(-1), at, part.counts.astype(np.int64))  # of one type it is twice as fast
         codes = bins.codes(np.ascontiguousarray(part.maxima))
         np.add.at(self.highest.reshape(-1), (codes + begins).reshape(-1), 1)
 

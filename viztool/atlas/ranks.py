@@ -50,7 +50,18 @@ def _of(ranks: Ranks, channels: npt.NDArray[np.intp]) -> Ranks:
 def merge(parts: Sequence[Ranks], keep: int, *, largest: bool) -> Ranks:
     """The best `keep` of all: those with the largest values, or the smallest. A photo stands in one part only."""
     joined = {name: np.concatenate([part.arrays[name] for part in parts], axis=1) for name in parts[0].arrays}
-    value = joined["value"].astype(np.float64)
-    key = np.where(joined["photo"] < 0, np.inf, -value if largest else value)
-    order = np.lexsort((joined["photo"], key), axis=1)[:, :keep]
-    return Ranks(**{name: np.ascontiguousarray(np.take_along_axis(array, order, 1)) for name, array in joined.items()})
+    order = np.argsort(_keys(joined["value"], joined["photo"], largest=largest), axis=1, kind="stable")[:, :keep]
+    at = order + np.arange(len(order))[:, None] * joined["value"].shape[1]
+    return Ranks(**{name: array.reshape(-1).take(at) for name, array in joined.items()})
+
+
+def _keys(value: npt.NDArray[np.float32], photo: npt.NDArray[np.int32], *, largest: bool) -> npt.NDArray[np.int64]:
+    """Rising with the rank: value in the upper half, photo in the lower; one key is sorted faster than two.
+
+    The bits of floats rise with their size: those of negative ones have to be turned round.
+    """
+    bits = (value + np.float32(0)).view(np.int32)  # a zero of either sign is the same zero
+    rising = bits ^ ((bits >> 31) & np.int32(2**31 - 1))
+    keys = (~rising if largest else rising).astype(np.int64) << 32 | photo
+    keys[photo < 0] = np.iinfo(np.int64).max
+    return keys
