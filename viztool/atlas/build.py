@@ -23,7 +23,7 @@ from viztool.atlas.layers import looked_at
 from viztool.atlas.lock import only_build
 from viztool.atlas.made_with import fingerprint
 from viztool.atlas.merge import label_shares, total
-from viztool.atlas.part import Part, is_whole, read_part, stamps
+from viztool.atlas.part import Part, read_part, stamps
 from viztool.atlas.ranges import Bounds, ranges
 from viztool.atlas.sources import MISSING, Entry, Photos, Source, find_source
 from viztool.atlas.thumbnails import first_shard, write_thumbnails
@@ -180,11 +180,11 @@ def _missing(job: Job, bounds: Sequence[Bounds], say: Callable[[str], None]) -> 
         if not file.exists():
             wanted.append(one)
             continue
-        if not is_whole(file, job.fingerprint, one):
+        before = stamps(file, job.fingerprint, one)
+        if before is None:
             say(f"the part of photos {one[0]} to {one[1] - 1} is damaged, and is done again")
             wanted.append(one)
             continue
-        before = stamps(file)
         changed = [job.entries[number].id for number in range(*one) if job.entries[number].stamp != before.get(number)]
         if changed:
             others = f" and {len(changed) - 1} others" if len(changed) > 1 else ""

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from viztool.atlas import tables
 from viztool.atlas.fingerprint import digest_of
-from viztool.atlas.part import is_whole
+from viztool.atlas.part import stamps
 from viztool.atlas.ranges import part_file, ranges
 from viztool.errors import ViztoolError
 
@@ -75,7 +75,7 @@ def check_atlas(folder: str | os.PathLike[str]) -> Check:
     name = digest_of(about["fingerprint"])
     files = {bounds: part_file(place, bounds) for bounds in ranges(count)}
     missing = tuple(bounds for bounds, file in files.items() if not file.exists())
-    damaged = tuple(bounds for bounds, file in files.items() if file.exists() and not is_whole(file, name, bounds))
+    damaged = tuple(bounds for bounds, file in files.items() if file.exists() and stamps(file, name, bounds) is None)
     told = tables.read_json(place / "atlas.json")
     written = {} if told is None else {table: _is(place / table, wanted) for table, wanted in told["tables"].items()}
     failed: tuple[tuple[str, str], ...] = ()

@@ -16,6 +16,7 @@ import pyarrow as pa
 from safetensors.numpy import load, save
 
 from viztool.atlas.field import Box
+from viztool.atlas.ranges import Bounds
 from viztool.atlas.ranks import Ranks
 from viztool.images import atomic_write
 
@@ -99,22 +100,23 @@ def write_part(path: Path, part: Part, fingerprint: str) -> None:
 _FIELDS = ("maxima", "means", "rows", "bins", "counts")
 
 
-def is_whole(path: Path, fingerprint: str, bounds: tuple[int, int]) -> bool:
-    """Whether the file holds the part of this range, found with this, and its checksum is right."""
+def stamps(path: Path, fingerprint: str, bounds: Bounds) -> dict[int, str] | None:
+    """By the number of each photo of a part, the stamp that it had when it was looked at.
+
+    None unless the file holds the part of this range, found with this, and its checksum is right.
+    """
     try:
         content = _content(path)
     except OSError:
-        return False
+        return None
     if content is None:
-        return False
-    told = _told(content)
-    return bool(told["fingerprint"] == fingerprint and told["range"] == list(bounds))
-
-
-def stamps(path: Path) -> dict[int, str]:
-    """By the number of each photo in a part that is whole, the stamp that it had when it was looked at."""
-    content = _content(path)
-    return {} if content is None else {photo: stamp for photo, _, stamp, *_ in _told(content)["seen"]}
+        return None
+    with pa.CompressedInputStream(pa.BufferReader(content[8:]), _CODEC) as stream:  # no more of it than is needed
+        length = stream.read(8)
+        told = _told(length + stream.read(int.from_bytes(length, "little")))
+    if told["fingerprint"] != fingerprint or told["range"] != list(bounds):
+        return None
+    return {photo: stamp for photo, _, stamp, *_ in told["seen"]}
 
 
 def read_part(path: Path) -> Part | None:
@@ -125,7 +127,10 @@ def read_part(path: Path) -> Part | None:
         return None
     if content is None:
         return None
-    told, arrays = _told(content), load(content)
+    whole: bytes = pa.decompress(
+        content[8:], decompressed_size=int.from_bytes(content[:8], "little"), codec=_CODEC, asbytes=True
+    )
+    told, arrays = _told(whole), load(whole)
     layers = {}
     for at, name in enumerate(told["layers"]):
         top, least = _ranks(arrays, at, "top"), _ranks(arrays, at, "least")
@@ -151,14 +156,10 @@ _DIGEST = hashlib.sha256().digest_size
 
 
 def _content(path: Path) -> bytes | None:
-    """What follows the checksum; None if the checksum is another."""
+    """What follows the checksum, its length and itself compressed; None if the checksum is another."""
     whole = path.read_bytes()
     content = whole[_DIGEST:]
-    if hashlib.sha256(content).digest() != whole[:_DIGEST]:
-        return None
-    size = int.from_bytes(content[:8], "little")
-    told: bytes = pa.decompress(content[8:], decompressed_size=size, codec=_CODEC, asbytes=True)
-    return told
+    return content if hashlib.sha256(content).digest() == whole[:_DIGEST] else None
 
 
 def _told(content: bytes) -> dict[str, Any]:

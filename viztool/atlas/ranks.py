@@ -62,6 +62,6 @@ def _keys(value: npt.NDArray[np.float32], photo: npt.NDArray[np.int32], *, large
     """
     bits = (value + np.float32(0)).view(np.int32)  # a zero of either sign is the same zero
     rising = bits ^ ((bits >> 31) & np.int32(2**31 - 1))
-    keys = (~rising if largest else rising).astype(np.int64) << 32 | photo
+    keys: npt.NDArray[np.int64] = (~rising if largest else rising).astype(np.int64) << 32 | photo
     keys[photo < 0] = np.iinfo(np.int64).max
     return keys

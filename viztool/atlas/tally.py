@@ -17,6 +17,13 @@ _BUFFER = 2**25
 """Positions of a layer whose bins are noted before they are counted: counting has a cost for each channel."""
 
 
+Counted = tuple[npt.NDArray[np.int64], npt.NDArray[np.uint16], npt.NDArray[np.uint32]]
+"""Rows, bins and counts, as `LayerPart` has them."""
+
+_FEW = 2048
+"""Positions of a channel up to which sorting them is quicker than a count of all bins."""
+
+
 @dataclass(frozen=True)
 class Look:
     """What is needed of one layer's maps of n photos; C channels. All but `codes`: (n, C).
@@ -101,9 +108,7 @@ class Tally:
 
     def part(self, relevance: bool = False) -> LayerPart:
         """What was found in all photos that were added. relevance: whether that was asked for."""
-        self._count()
-        found = [_sparse(counts) for counts in self._counts]
-        rows = np.cumsum([0, *(len(places) for places, _ in found)], dtype=np.int64)
+        rows, places, counts = self._counted()
         empty = np.zeros((0, self.channels), np.float32)
         none = _ranks(empty, empty.astype(np.int64), np.zeros(0, np.int32), 1)
         return LayerPart(
@@ -112,9 +117,22 @@ class Tally:
             maxima=np.concatenate([empty, *self._maxima]),
             means=_sums(np.concatenate([empty, *self._means]).astype(np.float64)),
             rows=rows,
-            bins=np.concatenate([np.zeros(0, np.uint16), *(places for places, _ in found)]),
-            counts=np.concatenate([np.zeros(0, np.uint32), *(counts for _, counts in found)]),
+            bins=places,
+            counts=counts,
             relevant=(self._relevant[0] if self._relevant else none) if relevance else None,
+        )
+
+    def _counted(self) -> Counted:
+        few = self._noted <= _FEW * self.channels
+        if few and all(counts is None for counts in self._counts):
+            empty = np.zeros((self.channels, 0), np.uint16)
+            return _runs(np.concatenate([empty, *(_by_channel(codes) for codes in self._codes)], axis=1))
+        self._count()
+        found = [_sparse(counts) for counts in self._counts]
+        return (
+            np.cumsum([0, *(len(places) for places, _ in found)], dtype=np.int64),
+            np.concatenate([np.zeros(0, np.uint16), *(places for places, _ in found)]),
+            np.concatenate([np.zeros(0, np.uint32), *(counts for _, counts in found)]),
         )
 
     def _count(self) -> None:
@@ -140,6 +158,23 @@ def _sums(means: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     """As `LayerPart.means`. means: (n, C)."""
     low, high = means.min(0, initial=np.inf), means.max(0, initial=-np.inf)
     return np.stack([means.sum(0), (means**2).sum(0), low, high])
+
+
+def _by_channel(codes: npt.NDArray[np.uint16]) -> npt.NDArray[np.uint16]:
+    """(n, C, positions) as (C, n · positions)."""
+    n, channels, positions = codes.shape
+    rows: npt.NDArray[np.uint16] = codes.transpose(1, 0, 2).reshape(channels, n * positions)
+    return rows
+
+
+def _runs(codes: npt.NDArray[np.uint16]) -> Counted:
+    """Of codes (C, n): sorted, those that are equal stand side by side."""
+    ordered = np.sort(codes, axis=1)
+    begins = np.ones(ordered.shape, bool)
+    np.not_equal(ordered[:, 1:], ordered[:, :-1], out=begins[:, 1:])
+    at = np.flatnonzero(begins)
+    rows = np.cumsum([0, *begins.sum(1)], dtype=np.int64)
+    return rows, ordered.reshape(-1)[at], np.diff(at, append=ordered.size).astype(np.uint32)
 
 
 def _sparse(counts: npt.NDArray[np.int64] | None) -> tuple[npt.NDArray[np.uint16], npt.NDArray[np.uint32]]:
