@@ -11,8 +11,9 @@ from viztool.errors import ViztoolError
 from viztool.images.bytes import decode
 
 if TYPE_CHECKING:
-    from viztool.atlas.atlas import Atlas, Unit
+    from viztool.atlas.atlas import Atlas
     from viztool.atlas.sources import Entry, Source
+    from viztool.atlas.unit import Unit
     from viztool.render.colormaps import Picture
 
 _KEPT = 64

@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 
 import viztool
-from viztool.atlas.atlas import Atlas, Unit
+from viztool.atlas.atlas import Atlas
 from viztool.atlas.crops import Album
 from viztool.atlas.field import field_box, in_photo
 from viztool.atlas.sources import Photos
 from viztool.atlas.thumbnails import cut
+from viztool.atlas.unit import Unit
 from viztool.atlas.unusual import Unusual, unusual
 from viztool.errors import SettingError
 from viztool.models.model import Model

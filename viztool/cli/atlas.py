@@ -12,7 +12,7 @@ import click
 
 from viztool.cli.batch import Batch, output_options
 from viztool.cli.errors import reported
-from viztool.cli.options import complete_layer, load, model_options
+from viztool.cli.options import layers_option, load, model_options
 
 if TYPE_CHECKING:
     from viztool.atlas import Progress
@@ -33,15 +33,7 @@ def atlas() -> None:
 @atlas.command()
 @click.argument("photos", nargs=-1, required=True, metavar="PHOTOS...")
 @click.option("-o", "--output", required=True, metavar="DIR", help="The folder that the atlas is kept in.")
-@click.option(
-    "-l",
-    "--layer",
-    "layers",
-    multiple=True,
-    metavar="PATTERN",
-    shell_complete=complete_layer,
-    help="As in `viztool features`. Repeatable. [default: stages, the last layer at each resolution]",
-)
+@layers_option("As in `viztool features`.")
 @click.option("--keep", type=click.IntRange(min=1), default=16, show_default=True, help="Places kept of each unit.")
 @click.option("--workers", metavar="N|ray", help="So many processes; ray or ray://HOST:PORT for a cluster.")
 @click.option("--thumbnails", is_flag=True, help="Keep the crops, so that it can be shown where the photos are not.")

@@ -13,7 +13,7 @@ from viztool.cli.batch import Job, each_photo, output_options, photo_options
 from viztool.cli.checks import check_layers
 from viztool.cli.errors import reported
 from viztool.cli.heatmaps import Wanted, heatmap_options
-from viztool.cli.options import complete_layer, model_options
+from viztool.cli.options import layers_option, model_options
 
 if TYPE_CHECKING:
     from viztool.heatmaps.heatmap import Heatmap
@@ -32,15 +32,7 @@ _OF_A_BOX = "drise"
     "all (but sscam and iscam, which take minutes: name them, too); of a detector's box also drise",
     (_OF_A_BOX,),
 )
-@click.option(
-    "-l",
-    "--layer",
-    "layers",
-    multiple=True,
-    metavar="PATTERN",
-    shell_complete=complete_layer,
-    help="A layer, as in `viztool features`. Repeatable: several are fused. [default: the last with maps]",
-)
+@layers_option("A layer, as in `viztool features`; several are fused.", "the last with maps")
 @click.option(
     "--masks", type=click.IntRange(min=2), default=1000, show_default=True, help="Of drise: runs of the detector."
 )

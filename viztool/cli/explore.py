@@ -10,7 +10,7 @@ import click
 
 from viztool.cli.batch import Batch, plan, refuse_existing
 from viztool.cli.errors import reported
-from viztool.cli.options import complete_layer, load, model_options
+from viztool.cli.options import layers_option, load, model_options
 
 if TYPE_CHECKING:
     from viztool.kernels import Run
@@ -18,16 +18,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("paths", nargs=-1, required=True, metavar="PATH...")
-@click.option(
-    "-l",
-    "--layer",
-    "layers",
-    multiple=True,
-    metavar="PATTERN",
-    shell_complete=complete_layer,
-    help="As in `viztool features`; layers without maps are shown as bars. Repeatable. "
-    "[default: stages, the last layer at each resolution]",
-)
+@layers_option("As in `viztool features`; layers without maps are shown as bars.")
 @click.option("--atlas", metavar="DIR", help="An atlas of the network: what each channel answers to in a data set.")
 @click.option("--kernels", is_flag=True, help="Draw what excites the channels most; takes seconds a channel.")
 @click.option("--small", is_flag=True, help="A smaller page: maps in 256 steps, terms to 2 digits.")

@@ -10,7 +10,7 @@ import click
 from viztool.cli.batch import Job, each_photo, output_options, photo_options
 from viztool.cli.checks import check_layers
 from viztool.cli.errors import reported
-from viztool.cli.options import complete_layer, model_options
+from viztool.cli.options import layers_option, model_options
 
 if TYPE_CHECKING:
     from viztool.features import FeatureMaps
@@ -19,16 +19,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @photo_options
-@click.option(
-    "-l",
-    "--layer",
-    "layers",
-    multiple=True,
-    metavar="PATTERN",
-    shell_complete=complete_layer,
-    help='A name, a glob ("layer3.*.conv2"), re:REGEX, type:CLASS, or stages. Repeatable. '
-    "[default: stages, the last layer at each resolution]",
-)
+@layers_option('A name, a glob ("layer3.*.conv2"), re:REGEX, type:CLASS, or stages.')
 @click.option("--top", type=click.IntRange(min=1), default=16, show_default=True, help="Channels of each layer.")
 @click.option("--all", "every", is_flag=True, help="All channels of each layer.")
 @click.option("--overlay", is_flag=True, help="Draw each map over the photo.")

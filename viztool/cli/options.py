@@ -49,6 +49,19 @@ def complete_layer(ctx: click.Context, param: click.Parameter, incomplete: str) 
     return [name for name in names if name and name.startswith(incomplete)]
 
 
+def layers_option(what: str, default: str = "stages, the last layer at each resolution") -> Callable[[F], F]:
+    """`-l`, as often as one likes. what: which layers it takes, in a sentence."""
+    return click.option(
+        "-l",
+        "--layer",
+        "layers",
+        multiple=True,
+        metavar="PATTERN",
+        shell_complete=complete_layer,
+        help=f"{what} Repeatable. [default: {default}]",
+    )
+
+
 def model_options(command: F) -> F:
     """Which network, and how it takes a photo; see `load`."""
     options = [

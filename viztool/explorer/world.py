@@ -20,7 +20,7 @@ from viztool.render.numbers import number, percent
 
 if TYPE_CHECKING:
     from viztool.atlas import Atlas
-    from viztool.atlas.atlas import Unit
+    from viztool.atlas.unit import Unit
     from viztool.kernels.task import Run
 
 WITH_PICTURES = 24
