@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from viztool.inspect.table import LayerTable
     from viztool.kernels import visualize_kernels
     from viztool.models import Model, load_model, wrap_model
+    from viztool.monitor import Health, monitor
 
 # Rooms that a user walks into, as in `viztool.cam.METHODS`. They are imported on first use, as the names below are.
 _ROOMS = (
@@ -71,6 +72,7 @@ _ROOMS = (
     "inspect",
     "kernels",
     "models",
+    "monitor",
     "targets",
 )
 
@@ -79,6 +81,7 @@ _HOMES = {
     "Activations": "viztool.hooks",
     "Atlas": "viztool.atlas",
     "FeatureMaps": "viztool.features",
+    "Health": "viztool.monitor",
     "LayerTable": "viztool.inspect",
     "Model": "viztool.models",
     "Page": "viztool.explorer",
@@ -105,6 +108,7 @@ __all__ = [
     "Activations",
     "Atlas",
     "FeatureMaps",
+    "Health",
     "LayerTable",
     "Model",
     "Page",
@@ -121,6 +125,7 @@ __all__ = [
     "feature_maps",
     "layer_table",
     "load_model",
+    "monitor",
     "open_atlas",
     "read_image",
     "run_demo",
@@ -140,4 +145,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted([*__all__, *_ROOMS])
+    return sorted({*__all__, *_ROOMS})  # a room may be called by its one verb: viztool.monitor

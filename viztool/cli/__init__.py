@@ -21,6 +21,7 @@ from viztool.cli.gallery import gallery
 from viztool.cli.kernels import kernels
 from viztool.cli.layers import layers
 from viztool.cli.models import models
+from viztool.cli.monitor import monitor
 
 __all__ = ["main"]
 
@@ -49,6 +50,7 @@ def main() -> None:
     viztool circuit photos/ -l blocks.4 -c 15  what a unit is made of, and what it does
     viztool concepts photos/ --target tabby    what a class is made of
     viztool atlas build photos/ -o my.atlas    what every unit does over a whole data set
+    viztool monitor run.jsonl                  what goes wrong in a training, from its log
     viztool layers -m resnet50                 the layers, their shapes and receptive fields
     viztool about photo_features.png           how a picture was made, as it says itself
     """  # noqa: D301 (click's own mark for lines that stay as they are)
@@ -66,6 +68,7 @@ for _command in (
     atlas,
     circuit,
     concepts,
+    monitor,
     layers,
     models,
     gallery,

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import base64
-import hashlib
 import html
 import io
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.resources import files
@@ -23,6 +21,7 @@ from viztool.explorer.look import Look
 from viztool.explorer.payload import LARGE, Payload
 from viztool.explorer.world import World
 from viztool.images import atomic_write, mark_of
+from viztool.render.policy import content_policy
 from viztool.results import Result, versions
 
 SUFFIXES = (".html", ".htm")
@@ -52,7 +51,7 @@ class Page(Result):
         script = f'"use strict";\n(() => {{\n{script}}})();\n'
         template = Template(room.joinpath("page.html").read_text(encoding="utf-8"))
         return template.substitute(
-            policy=_policy(script, style),
+            policy=content_policy(script, style),
             mark=html.escape(mark_of(self.numbers).text),
             title=html.escape(f"{self.looks[0].subject.network} on {self.looks[0].subject.source}"),
             style=style,
@@ -115,21 +114,6 @@ class Page(Result):
             f'<iframe sandbox="allow-scripts" title="viztool explorer" width="100%" height="820" '
             f'style="border:0" srcdoc="{html.escape(self.html)}"></iframe>'
         )
-
-
-def _policy(script: str, style: str) -> str:
-    def digest(text: str) -> str:
-        return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
-
-    parts: Sequence[str] = (
-        "default-src 'none'",
-        f"script-src 'sha256-{digest(script)}'",
-        f"style-src 'sha256-{digest(style)}'",
-        "img-src data:",
-        "base-uri 'none'",
-        "form-action 'none'",
-    )
-    return "; ".join(parts)
 
 
 def _jpeg(picture: npt.NDArray[np.uint8]) -> str:

@@ -1,0 +1,1 @@
+"""Small trainings with one fault each, for `scripts/check_monitor.py`."""

@@ -1,0 +1,222 @@
+"""The log, the page and the sheet: what they say is what was measured, whole after a crash, and nothing is fetched."""
+
+from __future__ import annotations
+
+import io
+import json
+import subprocess
+import sys
+
+import pytest
+import torch
+from click.testing import CliRunner
+from explorer_browser import chromium
+from monitor_nets import small, train
+from PIL import Image
+
+import viztool
+from viztool.cli import main
+from viztool.images import read_mark
+from viztool.monitor import read_log
+from viztool.monitor.log import LogError
+from viztool.monitor.run import History, Row
+
+
+def broken(path, steps=12, every=2):
+    """A training in which most units of layer 2 are dead, logged."""
+    net = small()
+    with torch.no_grad():
+        net[1].bias[:6] = -100
+    optimizer = torch.optim.SGD(net.parameters(), 0.01)
+    with viztool.monitor(net, optimizer, every=every, log=path, quiet=True) as health:
+        train(net, optimizer, steps, record=health.record)
+    assert health._engine.failed == ""
+    return health
+
+
+def test_one_line_for_each_sample_tells_all_that_was_found(tmp_path):
+    health = broken(tmp_path / "run.jsonl")
+    lines = (tmp_path / "run.jsonl").read_bytes().splitlines()
+    assert [json.loads(line)["step"] for line in lines] == [0, 2, 4, 6, 8, 10]
+    report = read_log(tmp_path / "run.jsonl")
+    assert report.findings == health.findings
+    assert [(finding.kind, finding.layer) for finding in report.findings] == [("dead-units", "2")]
+    for layer, numbers in health.numbers["layers"].items():
+        assert report.numbers["layers"][layer] == pytest.approx(numbers, rel=1e-3)
+    assert max(map(len, lines[1:])) < 2000 * len(health.run.layers)
+
+
+def test_a_log_can_be_read_while_it_is_written_and_after_a_crash(tmp_path):
+    path = tmp_path / "run.jsonl"
+    net = small()
+    optimizer = torch.optim.SGD(net.parameters(), 0.01)
+    health = viztool.monitor(net, optimizer, every=2, log=path)
+    train(net, optimizer, 3)
+    assert len(read_log(path).run.steps) == 2
+    health.close()
+    path.write_bytes(path.read_bytes() + b'{"step":4,"val')
+    assert len(read_log(path).run.steps) == 2
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"", "has no sample yet"),
+        (b"step,loss\n", r"is no log of viztool.monitor \(line 1\)"),
+        (None, "cannot be read"),
+    ],
+)
+def test_what_is_no_log_is_said(tmp_path, content, said):
+    path = tmp_path / "run.jsonl"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(LogError, match=said):
+        read_log(path)
+
+
+def test_another_file_is_not_written_over(tmp_path):
+    path = tmp_path / "notes.txt"
+    path.write_text("mine")
+    net = small()
+    with pytest.raises(LogError, match=r"notes\.txt is there, and no log of viztool.monitor; give another name"):
+        viztool.monitor(net, torch.optim.SGD(net.parameters(), 0.01), log=path)
+    assert path.read_text() == "mine"
+
+
+def test_a_training_that_goes_on_goes_on_with_its_log_and_its_findings(tmp_path):
+    def run(path, stops):
+        torch.manual_seed(0)
+        net = small(dropout=0.0)
+        with torch.no_grad():
+            net[1].bias[:6] = -100
+        optimizer = torch.optim.SGD(net.parameters(), 0.01)
+        health = viztool.monitor(net, optimizer, every=2, log=path, quiet=True)
+        state = None
+        for begin, end in zip([0, *stops], [*stops, 14], strict=True):
+            train(net, optimizer, end - begin, seed=begin)
+            if end in stops:
+                state = torch.load(saved(health.state_dict(), path), weights_only=True)
+                train(net, optimizer, 4, seed=99)  # what a crash threw away
+                health.close()
+                health = viztool.monitor(net, optimizer, every=2, log=path, quiet=True)
+                health.load_state_dict(state)
+        health.close()
+        return health
+
+    def saved(state, path):
+        torch.save(state, path.with_suffix(".pt"))
+        return path.with_suffix(".pt")
+
+    health = run(tmp_path / "b.jsonl", [7])
+    steps = [json.loads(line)["step"] for line in (tmp_path / "b.jsonl").read_text().splitlines()]
+    assert steps == [0, 2, 4, 6, 8, 10, 12]
+    assert [finding.since_step for finding in health.findings] == [0]
+    assert read_log(tmp_path / "b.jsonl").run.steps.tolist() == health.run.steps.tolist() == steps
+
+
+def test_the_history_in_memory_does_not_grow():
+    history = History(most=16)
+    for step in range(1000):
+        history.add(Row(step, torch.zeros(17, 3).numpy(), {"loss": float(step)}))
+    assert len(history.rows) <= 16
+    run = history.run({}, [("a", "Linear")] * 3, [])
+    assert run.steps[0] == 0 and run.steps[-1] == 999 and run.samples == 1000
+    assert len(set(run.steps[1:-1] - run.steps[:-2])) == 1
+
+
+def test_the_page_says_what_was_found_and_fetches_nothing(tmp_path):
+    health = broken(tmp_path / "run.jsonl")
+    path = health.save(tmp_path / "health.html")
+    assert read_mark(path) is not None
+    with chromium() as tab:
+        tab.open(path)
+        found = tab.run("[...document.querySelectorAll('[data-finding]')].map(each => ({...each.dataset}))")
+        assert [(each["kind"], each["layer"], each["since"]) for each in found] == [("dead-units", "2", "0")]
+        assert health.findings[0].evidence[1:] in tab.run("document.body.innerText")
+        assert tab.run("document.querySelectorAll('[data-quantity=dead] canvas').length") == 2
+        assert tab.run("document.querySelectorAll('[data-plot=loss] path').length") == 1
+        tab.page.hover("[data-quantity=dead] figure canvas", position={"x": 3, "y": 3})
+        assert tab.run("document.getElementById('hover').textContent").startswith(
+            "dead units of 2 (ReLU) at step 0: 0.75"
+        )
+        assert tab.run("document.documentElement.scrollWidth <= innerWidth")
+        assert tab.errors == []
+        assert [url for url in tab.requests if not url.startswith(("file:", "about:"))] == []
+
+
+def test_names_are_text_never_markup(tmp_path):
+    net = torch.nn.Sequential()
+    net.add_module("<img src=x onerror=alert()>", torch.nn.Linear(4, 4))
+    net.add_module("end", torch.nn.Linear(4, 2))
+    optimizer = torch.optim.SGD(net[1].parameters(), 0.1)
+    with viztool.monitor(net, optimizer, every=1, quiet=True) as health:
+        for _ in range(3):
+            net(torch.randn(8, 4)).sum().backward()
+            optimizer.step()
+    path = health.save(tmp_path / "x.html")
+    with chromium() as tab:
+        tab.open(path)
+        assert tab.run("document.querySelectorAll('img').length") == 0
+        assert "<img src=x" in tab.run("document.querySelector('[data-finding]').innerText")
+
+
+def test_several_logs_are_compared_on_one_page(tmp_path):
+    broken(tmp_path / "one.jsonl")
+    broken(tmp_path / "two.jsonl", steps=20)
+    done = CliRunner().invoke(
+        main, ["monitor", str(tmp_path / "one.jsonl"), str(tmp_path / "two.jsonl"), "-o", str(tmp_path / "x.html")]
+    )
+    assert done.exit_code == 0, done.output
+    with chromium() as tab:
+        tab.open(tmp_path / "x.html")
+        assert tab.run("document.querySelectorAll('[data-quantity=dead] figure').length") == 2
+        assert tab.run("document.querySelectorAll('[data-plot=loss] path').length") == 2
+        assert tab.errors == []
+
+
+def test_the_sheet_is_drawn_and_its_words_are_in_the_svg(tmp_path):
+    health = broken(None, steps=8)
+    with Image.open(health.save(tmp_path / "health.png")) as sheet:
+        assert sheet.width == 1340
+    words = health.save(tmp_path / "health.svg").read_text()
+    assert "dead-units in 2 since step 0" in words
+    assert "6 of 8 units were never above 0" in words
+    assert "no sample yet" in viztool.monitor(small(), torch.optim.SGD([torch.zeros(1)], 0.1)).in_words
+
+
+def test_the_command_writes_the_page_and_says_what_it_found(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    broken("run.jsonl")
+    done = CliRunner().invoke(main, ["monitor", "run.jsonl"])
+    assert done.exit_code == 0
+    assert done.stdout == "run.html\n"
+    assert "dead-units in 2 since step 0: 6 of 8 units" in done.stderr
+    told = json.loads(CliRunner().invoke(main, ["monitor", "run.jsonl", "--json", "-o", "run.png"]).stdout)
+    assert told["results"][0]["findings"][0]["kind"] == "dead-units"
+    followed = CliRunner().invoke(main, ["monitor", "run.jsonl", "--follow"])
+    assert "1 finding at step 10" in followed.output
+    assert CliRunner().invoke(main, ["monitor", "none.jsonl"]).exit_code == 1
+    assert CliRunner().invoke(main, ["monitor", "run.jsonl", "run.jsonl", "-o", "x.png"]).exit_code == 2
+
+
+def test_to_follow_shows_findings_and_the_newest_sample(tmp_path):
+    from rich.console import Console
+
+    from viztool.monitor.live import Following
+
+    broken(tmp_path / "run.jsonl")
+    console = Console(width=120, record=True, file=io.StringIO())
+    following = Following(tmp_path / "run.jsonl")
+    console.print(following.look())
+    console.print(following.look())
+    shown = console.export_text()
+    assert shown.count("dead-units in 2 since step 0") == 2
+    assert "loss" in shown and "gradient" in shown
+
+
+def test_to_read_a_log_takes_no_torch():
+    code = (
+        "import sys, viztool.monitor.report, viztool.monitor.page, viztool.monitor.sheet; print('torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"

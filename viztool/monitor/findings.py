@@ -1,0 +1,336 @@
+"""From samples to findings: what holds over so many of them in a row; gone when it no longer holds."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from math import inf, isfinite, log, nan
+from typing import Any
+
+import numpy as np
+
+from viztool.monitor.evidence import told
+from viztool.monitor.layers_by_name import layer_of
+from viztool.monitor.place import crossing
+from viztool.monitor.rules import KINDS, RULES, Rule
+from viztool.monitor.sample import Sample
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something that goes wrong.
+
+    kind: see `RULES`. layer: its name in the network. evidence: the number that proves it, beside the threshold.
+    advice: what to do.
+    """
+
+    kind: str
+    layer: str
+    since_step: int
+    evidence: str
+    advice: str
+
+    def __str__(self) -> str:
+        return (
+            f"{self.kind} in {self.layer or 'the network'} since step {self.since_step}: {self.evidence}. {self.advice}"
+        )
+
+
+@dataclass(frozen=True)
+class _Held:
+    """A rule that holds for a layer in one sample. value: the number. degree: how far it is from the threshold.
+
+    more: how many other layers it stands for.
+    """
+
+    rule: Rule
+    key: str
+    value: float
+    degree: float
+    more: int = 0
+    note: str = ""
+
+
+@dataclass
+class _Streak:
+    since: int
+    count: int = 1
+
+
+class Book:
+    """Follows the samples of one training. Its memory does not grow with them."""
+
+    def __init__(self, rules: Sequence[Rule] = RULES) -> None:
+        self.rules = tuple(rules)
+        self.findings: list[Finding] = []
+        self._streaks: dict[tuple[str, str], _Streak] = {}
+        self._window: deque[Sample] = deque(maxlen=max([3, *(rule.samples for rule in self.rules)]))
+        self._gradients: dict[str, deque[float]] = {}
+        self._first: dict[str, tuple[int, float, float]] = {}
+        self._largest: dict[str, float] = {}
+        self._sizes: dict[str, float] = {}
+        self._rates: float = 0.0
+        self._origin: list[_Held] = []
+
+    def add(self, sample: Sample) -> tuple[list[Finding], list[Finding]]:
+        """Take a sample in; returns the findings that are new, and those that are gone."""
+        self._complete(sample)
+        self._window.append(sample)
+        held = [each for rule in self.rules for each in self._held(rule, sample)]
+        self._count(held, sample.step)
+        ripe = _causes([each for each in held if self._is_ripe(each)], list(sample.layers))
+        found = [self._finding(each, sample) for each in sorted(ripe, key=_badness)]
+        before, self.findings = self.findings, found
+        names, now = ({(each.kind, each.layer) for each in some} for some in (before, found))
+        return (
+            [each for each in found if (each.kind, each.layer) not in names],
+            [each for each in before if (each.kind, each.layer) not in now],
+        )
+
+    def state(self) -> dict[str, Any]:
+        """What a resumed training needs to go on."""
+        return {
+            "streaks": [[*key, each.since, each.count] for key, each in self._streaks.items()],
+            "gradients": {name: list(values) for name, values in self._gradients.items()},
+            "first": {name: list(values) for name, values in self._first.items()},
+            "largest": dict(self._largest),
+            "sizes": dict(self._sizes),
+            "rates": self._rates,
+            "window": [
+                [each.step, {name: [values.tolist(), images] for name, (values, images) in each.tops.items()}]
+                for each in self._window
+            ],
+            "findings": [
+                [each.kind, each.layer, each.since_step, each.evidence, each.advice] for each in self.findings
+            ],
+        }
+
+    def load(self, state: Mapping[str, Any]) -> None:
+        """Go on from what `state` gave."""
+        self._streaks = {(kind, key): _Streak(since, count) for kind, key, since, count in state["streaks"]}
+        self._gradients = {name: deque(values, maxlen=_PAST) for name, values in state["gradients"].items()}
+        self._first = {name: (count, mean, sd) for name, (count, mean, sd) in state["first"].items()}
+        self._largest, self._sizes = dict(state["largest"]), dict(state["sizes"])
+        self._rates = state["rates"]
+        self.findings = [Finding(*each) for each in state["findings"]]
+        self._window.clear()
+        for step, tops in state["window"]:
+            units = {name: (np.asarray(values), images) for name, (values, images) in tops.items()}
+            self._window.append(Sample(step, 0.0, tops=units))
+
+    def _complete(self, sample: Sample) -> None:
+        """Put in what takes more than one sample to know: drift, surge, and units that stay dead."""
+        recent = [*self._window, sample][-_WINDOW:]
+        for name, numbers in sample.layers.items():
+            if isfinite(numbers.get("mean", nan)):
+                count, mean, sd = self._first.get(name, (0, 0.0, 0.0))
+                if count < _WINDOW:
+                    share = 1 / (count + 1)
+                    mean, sd = mean + share * (numbers["mean"] - mean), sd + share * (numbers["sd"] - sd)
+                    self._first[name] = (count + 1, mean, sd)
+                numbers["drift"] = abs(numbers["mean"] - mean) / sd if sd > 0 else nan
+            if "weight gradient" in numbers:
+                past = self._gradients.setdefault(name, deque(maxlen=_PAST))
+                before = list(past)[: -_WINDOW + 1]
+                if len(before) >= _WINDOW and float(np.median(before)) > 0:
+                    numbers["surge"] = numbers["weight gradient"] / float(np.median(before))
+                if isfinite(numbers["weight gradient"]):
+                    past.append(numbers["weight gradient"])
+            if numbers.get("size", 0) > 0:
+                first = self._sizes.setdefault(name, numbers["size"])
+                numbers["stride"] = numbers["change"] / max(min(first, numbers["size"]), numbers["usual"])
+            if name in sample.tops:
+                whole = [each.tops[name][0] for each in recent if name in each.tops]
+                whole = [top for top in whole if top.shape == whole[-1].shape]
+                highest = np.max(whole, 0)
+                numbers["dead"] = float((highest <= 0).mean())
+                numbers["units"] = float(len(highest))
+                numbers["dead images"] = float(sum(each.tops[name][1] for each in recent if name in each.tops))
+        rates = [group["lr"] for group in sample.groups if "lr" in group]
+        self._rates = max([self._rates, *rates])
+
+    def _held(self, rule: Rule, sample: Sample) -> list[_Held]:
+        if rule.kind == "input-not-normalised":
+            return self._input(rule, sample)
+        if rule.kind == "never-updated":
+            return _idle(rule, sample)
+        if rule.kind == "not-finite":
+            # From a step on everything is no number: what counts is where it began.
+            found = _first_not_finite(rule, sample)
+            self._origin = (self._origin if sample.blamed is None and self._origin else found) if found else []
+            return self._origin
+        values = {name: numbers[rule.quantity] for name, numbers in sample.layers.items() if rule.quantity in numbers}
+        crossed = {name: value for name, value in values.items() if _crosses(rule, value)}
+        held = {name: value for name, value in crossed.items() if self._counts(rule, name, sample)}
+        if not held:
+            return []
+        if rule.quantity in ("ratio", "surge"):
+            values = {name: value for name, value in values.items() if "mean" in sample.layers[name]}  # those that ran
+            held = {name: value for name, value in held.items() if name in values}
+            if not held:
+                return []
+            name = crossing(values, list(held), rule.sense == "below")
+            return [_Held(rule, name, held[name], _degree(rule, held[name]), len(held) - 1)]
+        if rule.kind in ("constant-output", "collapsed-features"):
+            name = next(iter(held))  # what comes after it follows from it
+            return [_Held(rule, name, held[name], _degree(rule, held[name]), len(held) - 1)]
+        if rule.quantity in ("update", "stride") and len(held) >= _MANY and 2 * len(held) > len(values):
+            name = max(held, key=lambda each: _degree(rule, held[each]))
+            return [_Held(rule, name, held[name], _degree(rule, held[name]), len(held) - 1)]
+        return [_Held(rule, name, value, _degree(rule, value)) for name, value in held.items()]
+
+    def _counts(self, rule: Rule, name: str, sample: Sample) -> bool:
+        """Whether a number that crosses the threshold speaks against this layer."""
+        numbers = sample.layers[name]
+        outputs = [each for each, known in sample.layers.items() if "mean" in known]
+        if rule.kind == "dead-units":
+            return len(self._window) >= rule.samples and numbers["dead images"] >= _FEWEST_IMAGES
+        if rule.kind in ("saturated", "collapsed-features") and name in outputs[-_ENDING[rule.kind] :]:
+            return False  # an answer may be sure of itself, and two classes are one direction
+        if rule.kind == "collapsed-features":
+            return numbers.get("units", 0) >= _FEWEST_UNITS and numbers.get("varies", 1) > _VARIES
+        if rule.kind == "constant-output":
+            return sample.network.get("images", 0) / max(1, sample.network.get("forwards", 1)) > 1
+        if rule.kind == "update-too-small":
+            # One that has learned and is done is no fault, nor is a schedule that ends at 0.
+            largest = self._largest[name] = max(self._largest.get(name, 0.0), numbers["update"])
+            rates = [group["lr"] for group in sample.groups if "lr" in group]
+            return largest < 10 * rule.threshold and numbers["update"] > 0 and max([0.0, *rates]) > 0.01 * self._rates
+        return True
+
+    def _input(self, rule: Rule, sample: Sample) -> list[_Held]:
+        mean, sd = sample.network.get("input mean", 0.0), sample.network.get("input sd", 0.0)
+        first = next((name for name, numbers in sample.layers.items() if "mean" in numbers), "")
+        size = max(abs(mean), sd)
+        if not _crosses(rule, size):
+            return []
+        return [_Held(rule, first, size, _degree(rule, size), note=f"mean {mean:.3g}, standard deviation {sd:.3g}")]
+
+    def _count(self, held: Iterable[_Held], step: int) -> None:
+        streaks: dict[tuple[str, str], _Streak] = {}
+        for each in held:
+            key = _streak_of(each)
+            known = self._streaks.get(key)
+            begun = step
+            if each.rule.kind == "dead-units":  # its number is of all samples of the window
+                begun = list(self._window)[-each.rule.samples].step
+            streaks[key] = _Streak(begun) if known is None else _Streak(known.since, known.count + 1)
+        self._streaks = streaks
+
+    def _is_ripe(self, each: _Held) -> bool:
+        streak = self._streaks[_streak_of(each)]
+        enough = 1 if each.rule.kind == "dead-units" else each.rule.samples
+        return streak.count >= enough and self._window[-1].step - streak.since >= each.rule.steps
+
+    def _finding(self, each: _Held, sample: Sample) -> Finding:
+        since = self._streaks[_streak_of(each)].since
+        evidence = told(each.rule, each.key, each.value, each.more, each.note, sample)
+        return Finding(each.rule.kind, layer_of(each.key), since, evidence, each.rule.advice)
+
+
+_WINDOW = 3  # samples that a unit must be dead in, and that a drift begins with
+_PAST = 24  # gradient norms that a surge is told from
+_MANY = 4  # layers of which a fault is one of all
+_FEWEST_IMAGES, _FEWEST_UNITS = 32, 4
+_VARIES = 1e-3
+_ENDING = {"saturated": 2, "collapsed-features": 1}
+
+
+def _streak_of(held: _Held) -> tuple[str, str]:
+    # It may be told of another layer when more is known of where the first number that is none came from.
+    key = "" if held.rule.kind == "not-finite" else held.key
+    return f"{held.rule.kind}/{held.rule.quantity}", key
+
+
+def _crosses(rule: Rule, value: float) -> bool:
+    return isfinite(value) and (value > rule.threshold if rule.sense == "above" else value < rule.threshold)
+
+
+def _degree(rule: Rule, value: float) -> float:
+    if rule.threshold <= 0 or value <= 0:
+        return 99.0
+    distance = log(value / rule.threshold)
+    return distance if rule.sense == "above" else -distance
+
+
+def _first_not_finite(rule: Rule, sample: Sample) -> list[_Held]:
+    if sample.network.get("input not finite", 0) > 0:
+        return [_Held(rule, next(iter(sample.layers), ""), sample.network["input not finite"], 99.0, note="input")]
+    if sample.blamed is not None:
+        name, count, where = sample.blamed
+        return [_Held(rule, name, count, 99.0, note=where)]
+    outputs = [name for name, numbers in sample.layers.items() if numbers.get("not finite", 0) > 0]
+    if outputs:
+        return [_Held(rule, outputs[0], sample.layers[outputs[0]]["not finite"], 99.0, len(outputs) - 1, "output")]
+    # A GradScaler leaves out a step with such gradients: of one that was made they are a fault. Backwards, the first
+    # layer is the last.
+    if not any(not isfinite(numbers.get("weight gradient", 0.0)) for numbers in sample.layers.values()):
+        return []
+    bad = [name for name, numbers in sample.layers.items() if _bad_gradient(numbers)]
+    bad = [name for name in bad if "mean" in sample.layers[name]] or bad
+    count = sample.layers[bad[-1]].get("gradient not finite", inf)
+    return [_Held(rule, bad[-1], count, 99.0, len(bad) - 1, "gradient")]
+
+
+def _bad_gradient(numbers: Mapping[str, float]) -> bool:
+    return numbers.get("gradient not finite", 0) > 0 or not isfinite(numbers.get("weight gradient", 0.0))
+
+
+def _idle(rule: Rule, sample: Sample) -> list[_Held]:
+    """Layers in a row that no gradient reaches have one cause, at the end of the row; others stand for themselves."""
+    order = [name for name, numbers in sample.layers.items() if "moved" in numbers]
+    held: list[_Held] = []
+    row = 0
+    for at, name in enumerate(order):
+        reason = sample.idle.get(name)
+        if reason is None:
+            row = 0
+            continue
+        following = order[at + 1] if at + 1 < len(order) else None
+        if reason == "no gradient" and following is not None and sample.idle.get(following) == reason:
+            row += 1
+            continue
+        held.append(_Held(rule, name, 0.0, 99.0, row, reason))
+        row = 0
+    return held
+
+
+def _badness(held: _Held) -> tuple[int, float]:
+    return KINDS.index(held.rule.kind) if held.rule.kind in KINDS else len(KINDS), -held.degree
+
+
+def _causes(held: list[_Held], order: list[str]) -> list[_Held]:
+    """Without what follows from something else that was found."""
+    broken = [each for each in held if each.rule.kind == "not-finite"]
+    if broken:
+        return broken
+    place = {name: at for at, name in enumerate(order)}
+
+    def places(kind: str, least: float = -inf) -> list[int]:
+        return [place[each.key] for each in held if each.rule.kind == kind and each.value >= least]
+
+    dead, constant, vanished = places("dead-units", 0.999), places("constant-output"), places("vanishing-gradient")
+    gradients: set[str] = set()
+    kept: list[_Held] = []
+    for each in held:
+        kind, at = each.rule.kind, place.get(each.key, 0)
+        follows = (
+            (kind == "constant-output" and any(other <= at for other in dead))
+            or (kind == "collapsed-features" and any(other <= at for other in [*dead, *constant]))
+            or (kind == "dead-units" and any(other < at for other in [*dead, *constant]))
+            or (kind == "saturated" and any(other < at for other in constant))
+            or (kind == "vanishing-gradient" and (dead or (constant and each.value == 0)))
+            or (kind in ("never-updated", "update-too-small") and any(at <= other for other in [*dead, *vanished]))
+            or (kind == "exploding-gradient" and kind in gradients)
+            # What is constant has no variance to be divided by.
+            or (
+                kind in ("exploding-gradient", "normalisation-drift")
+                and any(other <= at for other in [*dead, *constant])
+            )
+        )
+        if kind == "exploding-gradient":
+            gradients.add(kind)
+        if not follows:
+            kept.append(each)
+    return kept

@@ -1,0 +1,107 @@
+"""The log: one JSON line for each sample, written whole and at once, so that it can be read after a crash.
+
+The first line, and each later one in which a layer ran for the first time, also has the list of all layers; a line of
+numbers is a list for each quantity, in the order of that list.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import IO, Any
+
+from viztool.errors import ViztoolError
+
+FORMAT = 1
+_KEY = "viztool monitor"
+
+
+class LogError(ViztoolError):
+    """A log cannot be read or written."""
+
+
+class LogWriter:
+    """Appends lines. A log of an earlier training is replaced with the first line, anything else is refused at once.
+
+    begins_at: how many bytes of the file stay, for a training that goes on.
+    """
+
+    def __init__(self, path: Path, begins_at: int | None = None) -> None:
+        self.path = path
+        self._begins_at = begins_at
+        self._file: IO[bytes] | None = None
+        self._layers: list[tuple[str, str]] = []
+        if path.exists() and path.stat().st_size and not _is_log(path):
+            raise LogError(f"{path} is there, and no log of viztool.monitor; give another name")
+
+    @property
+    def place(self) -> int:
+        """Bytes that are written."""
+        return self._begins_at or 0 if self._file is None else self._file.tell()
+
+    def go_on_at(self, place: int) -> None:
+        """Keep so many bytes of what is there: the samples after them are taken again."""
+        self.close()
+        self._begins_at = place
+
+    def write(self, row: Mapping[str, Any], about: Mapping[str, Any], layers: Sequence[tuple[str, str]]) -> None:
+        """One line, flushed."""
+        line: dict[str, Any] = {}
+        if self._file is None:
+            self._file = self._opened()
+            line = {_KEY: FORMAT, "about": dict(about)}
+        if self._layers != list(layers):
+            self._layers = list(layers)
+            line["layers"] = self._layers
+        text = json.dumps({**line, **row}, allow_nan=False, separators=(",", ":"))
+        self._file.write(text.encode() + b"\n")
+        self._file.flush()
+
+    def close(self) -> None:
+        if self._file is not None:
+            self._begins_at = self._file.tell()
+            self._file.close()
+        self._file = None
+        self._layers = []
+
+    def _opened(self) -> IO[bytes]:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        kept = self._begins_at or 0
+        if not kept or not self.path.exists() or self.path.stat().st_size < kept:
+            return self.path.open("wb")
+        file = self.path.open("r+b")
+        file.truncate(kept)
+        file.seek(kept)
+        return file
+
+
+def lines_of(path: Path, begin: int = 0) -> Iterator[dict[str, Any]]:
+    """Every whole line; the last may be half of one, where a training died or is being written.
+
+    Raises LogError if the file cannot be read or is no log.
+    """
+    try:
+        with path.open("rb") as file:
+            file.seek(begin)
+            for number, line in enumerate(file):
+                if not line.endswith(b"\n"):
+                    return
+                yield _parsed(line, path, number + 1)
+    except OSError as error:
+        raise LogError(f"{path} cannot be read ({error.strerror or error})") from None
+
+
+def _parsed(line: bytes, path: Path, number: int) -> dict[str, Any]:
+    try:
+        found = json.loads(line)
+    except ValueError:
+        found = None
+    if not isinstance(found, dict) or (number == 1 and found.get(_KEY, FORMAT) != FORMAT):
+        raise LogError(f"{path} is no log of viztool.monitor (line {number})")
+    return found
+
+
+def _is_log(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(len(_KEY) + 2).startswith(f'{{"{_KEY}'.encode())
