@@ -5,6 +5,7 @@ import sys
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -247,6 +248,22 @@ class TestHowLong:
         assert result.exit_code == 0
         assert result.stderr == "3 × 2 heatmaps: about 5 min on this machine\n"
         assert run("evaluate", "photos", "--method", "gradcam", "--steps", "2", "-q", *NET).stderr == ""
+
+    def test_what_was_done_to_foretell_it_is_not_foretold(self, folder, monkeypatch):
+        now = 0.0
+        command = sys.modules["viztool.cli.evaluate"]
+        original = command._explain
+
+        def explain(*arguments):
+            nonlocal now
+            now += 60
+            return original(*arguments)
+
+        monkeypatch.setattr(command, "_explain", explain)
+        monkeypatch.setattr(command, "time", SimpleNamespace(perf_counter=lambda: now))
+        monkeypatch.setattr("viztool.faithfulness.probe.seconds_of_evaluation", lambda *args, **kwargs: 30)
+        result = run("evaluate", "photos", "--method", "gradcam", "--steps", "2", *NET)
+        assert result.stderr == "3 × 1 heatmaps: about 4 min on this machine\n"  # 2 × 60 + 3 × 30 s: of 3 photos
 
     def test_an_evaluation_shows_the_network_as_many_images_as_were_counted(self, folder):
         """The clock stands still but for the network, which takes a second for each image."""

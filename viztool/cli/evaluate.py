@@ -132,22 +132,22 @@ class _Run:
     begun: tuple[Job, _Explained] | None = None
 
     def foretell(self, jobs: Sequence[Job]) -> None:
-        """Say how long all will take, from the first photo that can be read."""
+        """Say how long all will take from now on, by the first photo that can be read: its heatmaps are made here."""
         for job in jobs:
             if job.photo == STDIN:  # which can be read but once
                 return
             with suppress(Exception):  # whatever is wrong with it, it says in its turn
                 began = time.perf_counter()
                 explained = self._explain(job)
-                seconds = time.perf_counter() - began
+                spent = time.perf_counter() - began
                 self.begun = job, explained
                 photo, heatmaps, _ = explained
                 if heatmaps:
                     from viztool.faithfulness.probe import seconds_of_evaluation
 
-                    seconds += seconds_of_evaluation(self.model, photo, heatmaps, steps=self.steps, draws=self.draws)
-                    seconds *= len(jobs)
-                    foretell(f"{len(jobs)} × {len(heatmaps)} heatmaps", seconds)
+                    each = seconds_of_evaluation(self.model, photo, heatmaps, steps=self.steps, draws=self.draws)
+                    left = (len(jobs) - 1) * spent + len(jobs) * each
+                    foretell(f"{len(jobs)} × {len(heatmaps)} heatmaps", left)
                 return  # else it cannot be read, and the next is asked
 
     def judge(self, job: Job) -> tuple[list[Trial], dict[str, str]]:
