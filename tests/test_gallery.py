@@ -68,7 +68,10 @@ class TestPieces:
         numbers = piece.read(rebuilt)
         assert shlex.split(numbers["command"]) == [
             "viztool",
-            *(argument.format(inputs="gallery/inputs", atlas="gallery/tiles.atlas") for argument in piece.arguments),
+            *(
+                argument.format(inputs="gallery/inputs", tiles="gallery/tiles.tar", atlas="gallery/tiles.atlas")
+                for argument in piece.arguments
+            ),
             *("-o", f"gallery/{piece.name}{piece.suffix}"),
         ]
         with Image.open(piece.picture(rebuilt)) as picture:
@@ -98,6 +101,16 @@ def test_the_captions_say_what_the_numbers_say():
     assert inside("cam_two_classes", 1) < 25
     assert inside("cam_hirescam", 0) < 50, "less than by chance"
     assert inside("cam_hirescam", 1) > 60
+    espresso = pieces["concepts_espresso"]
+    coffee, rim, bowl, unstable, *_ = espresso["concepts"]
+    wood = max(espresso["concepts"], key=lambda concept: concept["share"])
+    assert coffee["importance"] + rim["importance"] > 0.5 > 5 * bowl["importance"] > 0.25
+    assert wood["importance"] < 0.05
+    assert 0.3 < espresso["explained"] < 0.36
+    assert espresso["without"] < 0.1 * espresso["score"]
+    assert espresso["deletion"]["mean"][2] < 0.15 * espresso["deletion"]["mean"][0]
+    assert espresso["random_deletion"]["mean"][2] > 0.75 * espresso["deletion"]["mean"][0]
+    assert unstable["stability"] < 0.7 < min(one["stability"] for one in espresso["concepts"] if one != unstable)
     assert len(pieces["cam_all"]["heatmaps"]) == 18
     assert len(pieces["attribute_all"]["heatmaps"]) == 13
     gone = pieces["cam_randomized"]["images"][0]["spearman"]

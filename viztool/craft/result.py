@@ -24,6 +24,9 @@ from viztool.render.concept_sheet import ConceptPage, ConceptRow, concept_page
 from viztool.render.numbers import number, percent
 from viztool.results import Part, Result, made_by, versions
 
+_STABLE = 0.7
+"""A cosine: what is further from its like under another seed shares less than half of its length with it."""
+
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Concept(Part):
@@ -74,8 +77,13 @@ class Concept(Part):
         return [
             f"effect {_signed(self.effect)}{_plus_minus(self.effect_error)}",
             f"{percent(self.share)} of what is explained",
-            f"stability {number(self.stability, '.2f')}",
+            *([] if self.flags else [f"stability {number(self.stability, '.2f')}"]),
         ]
+
+    @property
+    def flags(self) -> list[str]:
+        """What speaks against it: that it is another concept with another seed."""
+        return [] if self.stability >= _STABLE else [f"unstable over seeds: {number(self.stability, '.2f')}"]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -179,6 +187,7 @@ class Concepts(Result):
             crops=list(zip(concept.pictures, values, strict=True)),
             view=concept.view,
             map=concept.map,
+            flags=concept.flags,
         )
 
     @property

@@ -15,9 +15,11 @@ import viztool
 
 _HOUSE = Path(viztool.__file__).parent
 TILES = "tiles.tar"
-"""What the atlas of the gallery is made of."""
+"""Parts of the photos, which the atlas of the gallery and its concepts are made of."""
 
 _TO_FILES = {"svg", "pdf", "png", "writing", "marks", "finding", "naming", "film"}  # how a drawing gets into a file
+
+_OF_TILES = ("atlas", "concepts")
 
 _ROOTS = {
     "features": ("viztool.features", "viztool.models.load"),
@@ -27,6 +29,7 @@ _ROOTS = {
     "dream": ("viztool.kernels", "viztool.models.load"),
     "demo": ("viztool.demos.run",),
     "atlas": ("viztool.atlas.sheet", "viztool.atlas.build", "viztool.models.load"),
+    "concepts": ("viztool.craft", "viztool.models.load"),
 }
 """Where the drawing of each command begins; of the command line itself only what writes on a sheet."""
 
@@ -42,7 +45,7 @@ def program(arguments: Sequence[str]) -> bytes:
 def photos(arguments: Sequence[str], inputs: Path) -> bytes:
     """A digest of the photos that a command names, and of the one that a demo has of its own."""
     files = [inputs / Path(argument).name for argument in arguments if argument.startswith("{inputs}")]
-    if arguments[0] == "atlas":
+    if arguments[0] in _OF_TILES:
         files.append(inputs.parent / TILES)
     if arguments[0] == "demo" and not files:
         from viztool.demos.photo import reference_path

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from viztool.gallery.depends import photos, program
+from viztool.gallery.depends import TILES, photos, program
 
 INPUTS = "inputs"
 ATLAS = "tiles.atlas"
@@ -19,7 +19,8 @@ ATLAS = "tiles.atlas"
 class Piece:
     """One picture. arguments: of `viztool`, without the output.
 
-    In them {inputs} stands for the folder of photos, {atlas} for the atlas of the tiles that are cut from them.
+    In them {inputs} stands for the folder of photos, {tiles} for the archive of the tiles that are cut from them,
+    {atlas} for the atlas of these.
 
     room: what it is filed under. suffix: of the picture's file. slow: whether it takes more than half a minute.
     """
@@ -34,7 +35,8 @@ class Piece:
 
     def command(self, folder: Path) -> list[str]:
         """The arguments of `viztool` that make this piece in `folder`."""
-        places = {"inputs": (folder / INPUTS).as_posix(), "atlas": (folder / ATLAS).as_posix()}
+        named = {"inputs": INPUTS, "tiles": TILES, "atlas": ATLAS}
+        places = {name: (folder / place).as_posix() for name, place in named.items()}
         filled = [argument.format(**places) for argument in self.arguments]
         return [*filled, "-o", self.picture(folder).as_posix()]
 

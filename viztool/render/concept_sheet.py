@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import ceil, floor, log10
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +13,7 @@ from viztool.render.canvas import Canvas, stack
 from viztool.render.colormaps import Map, Picture
 from viztool.render.heading import draw_heading
 from viztool.render.numbers import number
+from viztool.render.panels import BAD
 from viztool.render.parts import LINE, MARGIN, WIDTH, blank_page, draw_footer, draw_lines, draw_over
 from viztool.render.plot import BLUE, CHANCE, Curve, Plot
 from viztool.render.text import BODY, HEADING, RULE, SMALL, TINY, Color, wrap
@@ -31,7 +33,8 @@ _PLOT = 176
 class ConceptRow:
     """One concept. importance, error: a share, and its standard error or None. crops: each with what stands under it.
 
-    view, map: a photo (H, W, 3), and (h, w), how much of the concept there is where.
+    view, map: a photo (H, W, 3), and (h, w), how much of the concept there is where. flags: what speaks against it, in
+    red.
     """
 
     title: str
@@ -41,6 +44,7 @@ class ConceptRow:
     crops: Sequence[tuple[Picture, str]]
     view: Picture
     map: Map
+    flags: Sequence[str] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,7 +75,10 @@ def _draw_row(row: ConceptRow, longest: float, first: bool) -> Canvas:
     strip = blank_page(_ROW)
     strip.line((MARGIN, 0), (WIDTH - MARGIN - 1, 0), RULE)
     strip.text(row.title, MARGIN, 34, HEADING)
-    draw_lines(strip, row.lines, MARGIN, 60)
+    y = draw_lines(strip, row.lines, MARGIN, 60)
+    for flag in row.flags:
+        strip.text(flag, MARGIN, y, SMALL.with_color(BAD))
+        y += LINE
     _draw_importance(strip, MARGIN + _WORDS, row, longest, first)
     x = WIDTH - MARGIN - (len(row.crops) + 1) * (_TILE + _GAP)
     for picture, label in row.crops:
@@ -108,9 +115,10 @@ def _draw_importance(strip: Canvas, x: int, row: ConceptRow, longest: float, fir
 
 def _draw_orders(page: ConceptPage) -> Canvas:
     lines = [part for line in page.lines for part in wrap(line, _LEGEND - 30, SMALL)]
+    ends = _ends(np.concatenate([*page.deletion, *page.insertion]))
     plots = [
-        _plot("concepts taken out", page.deletion, page),
-        _plot("concepts coming back", page.insertion, page),
+        _plot(f"{page.confidence}, concepts taken out", page.deletion, ends),
+        _plot(f"{page.confidence}, concepts coming back", page.insertion, ends),
     ]
     strip = blank_page(max(60 + LINE * len(lines), 30 + max(plot.height for plot in plots)))
     strip.line((MARGIN, 0), (WIDTH - MARGIN - 1, 0), RULE)
@@ -123,13 +131,21 @@ def _draw_orders(page: ConceptPage) -> Canvas:
     return strip
 
 
-def _plot(title: str, curves: Sequence[npt.NDArray[np.float32]], page: ConceptPage) -> Canvas:
+def _ends(values: npt.NDArray[np.float32]) -> tuple[float, float]:
+    """Of the scale of both plots: from zero, to the next round number."""
+    low, high = min(0.0, float(values.min())), max(0.0, float(values.max()))
+    step = 10.0 ** floor(log10(max(high, -low, 1e-12)))
+    return floor(low / step) * step, ceil(high / step) * step
+
+
+def _plot(title: str, curves: Sequence[npt.NDArray[np.float32]], ends: tuple[float, float]) -> Canvas:
     steps = np.arange(len(curves[0]), dtype=np.float64)
     own, chance = (np.asarray(curve, np.float64) for curve in curves)
     return Plot(
         [Curve(steps, chance, "in random order", CHANCE), Curve(steps, own, "by importance", BLUE)],
-        f"{page.confidence}, {title}",
+        title,
         "concepts",
         across=3,
         height=_PLOT,
+        y_range=ends,
     ).draw()
