@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 import viztool
-from viztool.cli.evaluate import evaluate
+from viztool.cli.evaluate import Run, evaluate
 from viztool.images import write_image
 
 TINY_NET = """
@@ -152,3 +152,74 @@ class TestFailures:
         result = run("photos", "--method", "gradcam", "--target", "9")
         assert result.exit_code == 2
         assert "class 9 is not one of the network's 4 classes, 0 to 3" in result.stderr
+
+
+class TestWorkers:
+    ASKED = ("photos", "--method", "gradcam", "--method", "integrated_gradients", "--json")
+
+    def numbers(self, *arguments):
+        result = run(*self.ASKED, *arguments)
+        return result, json.loads(result.stdout)
+
+    def test_any_number_finds_the_same_and_leaves_nothing(self, folder):
+        Path("photos/d.png").write_text("no picture")
+        one, two = (self.numbers("--workers", count, "-o", f"{count}.png") for count in ("1", "2"))
+        here = self.numbers("-o", "here.png")
+        for result, told in (one, two, here):
+            assert result.exit_code == 1
+            assert [error["source"] for error in told["errors"]] == ["photos/d.png"]
+            assert "d.png is text" in told["errors"][0]["error"]
+            for found in told["results"]:
+                found.pop("files")
+        assert one[1] == two[1]
+        own, shared = (told["results"][0]["photos"] for told in (here[1], one[1]))
+        assert [(each["source"], each["method"]) for each in shared] == [
+            (each["source"], each["method"]) for each in own
+        ]
+        assert [each["gain"] for each in shared] == pytest.approx([each["gain"] for each in own], abs=1e-5)
+        assert sorted(path.name for path in folder.iterdir() if path.name.startswith(".")) == []
+
+    def test_an_interrupted_run_goes_on_and_looks_again_at_what_has_changed(self, folder, monkeypatch):
+        whole = self.numbers("--workers", "1", "-o", "whole.png")[1]["results"][0]["photos"]
+        judge, judged = Run.judge, []
+
+        class Here:
+            """As `Here`, but ended after two photos."""
+
+            left = 2
+
+            def run(self, task, wanted):
+                for bounds in wanted:
+                    if not Here.left:
+                        raise KeyboardInterrupt
+                    Here.left -= 1
+                    task.work(bounds)
+                    yield bounds
+
+        def noted(self, job):
+            judged.append(job.source)
+            return judge(self, job)
+
+        monkeypatch.setattr(Run, "judge", noted)
+        monkeypatch.setattr("viztool.atlas.engines.find_engine", lambda workers: Here())
+        assert run(*self.ASKED, "--workers", "1").exit_code != 0
+        assert judged == ["a.png", "b.png"]
+        write_image("photos/a.png", viztool.read_image("photos/b.png"))
+        Here.left = 9
+        _, told = self.numbers("--workers", "1")
+        assert judged == ["a.png", "b.png", "a.png", "c.png"]
+        found = told["results"][0]["photos"]
+        assert found[2:] == whole[2:]  # b and c; what is a now is b
+        assert [each["gain"] for each in found[:2]] == [each["gain"] for each in whole[2:4]]
+
+    @pytest.mark.parametrize(
+        ("arguments", "says"),
+        [
+            (("photos", "--workers", "0"), "workers is 0; give a number of processes"),
+            (("-", "--workers", "2"), "a photo from standard input cannot be sent to --workers"),
+        ],
+    )
+    def test_what_cannot_be_is_wrong_usage(self, folder, arguments, says):
+        result = run(*arguments)
+        assert result.exit_code == 2
+        assert says in result.stderr

@@ -96,7 +96,7 @@ def two_workers(stack: ExitStack) -> Contest:
     folder = photos(stack, COUNT)
 
     def with_two_threads() -> None:
-        with mock.patch.object(worker, "_one_thread", _as_many_threads_as_there_are):
+        with mock.patch.object(worker, "one_thread", _as_many_threads_as_there_are):
             build(folder)()
 
     return Contest(build(folder, 2), threads(2, with_two_threads))

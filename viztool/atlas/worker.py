@@ -52,6 +52,18 @@ class Job:
         """Where the part of the photos from bounds[0] up to bounds[1] lies."""
         return part_file(self.folder, bounds)
 
+    def work(self, bounds: Bounds) -> None:
+        """Look at the photos from bounds[0] up to bounds[1], and write the part. The network is left as it was."""
+        write_part(self.part_file(bounds), compute(self, bounds), self.fingerprint)
+
+    def unseen(self, bounds: Bounds) -> str | None:
+        """The folder, or the first of the photos, where this machine does not see it; else None."""
+        if not (self.folder / "manifest.parquet").exists():
+            return str(self.folder)
+        first = self.entries[bounds[0]]
+        gone = self.source.stamp(first) is None and first.stamp != MISSING
+        return f"{first.id} of {self.source.name}" if gone else None
+
 
 @dataclass
 class _Read:
@@ -79,16 +91,11 @@ class _Batch:
         )
 
 
-def work(job: Job, bounds: Bounds) -> None:
-    """Look at the photos from bounds[0] up to bounds[1], and write the part. The network is left as it was."""
-    write_part(job.part_file(bounds), compute(job, bounds), job.fingerprint)
-
-
 def compute(job: Job, bounds: Bounds) -> Part:
     """The part of this range. Raises ModelError if the network cannot run on the photos, whatever they show."""
     seen: list[Seen] = []
     tallies = {name: Tally(channels, job.keep) for name, channels in job.layers.items()}
-    with _one_thread(), evaluating(unwrap(job.model.net)), torch.inference_mode(False), torch.no_grad():
+    with one_thread(), evaluating(unwrap(job.model.net)), torch.inference_mode(False), torch.no_grad():
         for batch in _batches(job, bounds, seen):
             looks = _run(job, batch.inputs, len(batch.read))
             finite = np.logical_and.reduce([each.finite for each in looks.values()])
@@ -190,7 +197,8 @@ def _failed(seen: Seen, why: str) -> Seen:
 
 
 @contextmanager
-def _one_thread() -> Iterator[None]:
+def one_thread() -> Iterator[None]:
+    """Numbers round by how many threads there are: with one they are the same wherever they are computed."""
     before = torch.get_num_threads()
     try:
         torch.set_num_threads(1)

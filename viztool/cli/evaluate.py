@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from difflib import get_close_matches
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -33,10 +35,14 @@ from viztool.errors import ViztoolError
 from viztool.render.numbers import number
 
 if TYPE_CHECKING:
+    from viztool.faithfulness.kept import Found
     from viztool.faithfulness.ranking import Trial
     from viztool.heatmaps.heatmap import Heatmap
     from viztool.models.model import Model
     from viztool.render.colormaps import Picture
+
+_Found: TypeAlias = "tuple[list[Trial], dict[str, str]]"
+"""Of one photo: what each method achieves, and why some cannot be had."""
 
 _Explained: TypeAlias = "tuple[Picture, list[Heatmap], dict[str, str]]"
 """A photo, its heatmaps, and why some methods cannot be had."""
@@ -75,6 +81,11 @@ def complete_method(ctx: click.Context, param: click.Parameter, incomplete: str)
 @click.option(
     "--draws", type=click.IntRange(min=2), default=2, show_default=True, help="Random maps beside each heatmap."
 )
+@click.option(
+    "--workers",
+    metavar="N|ray",
+    help="So many processes; ray or ray://HOST:PORT for a cluster. An interrupted run then goes on where it was.",
+)
 @model_options
 @output_options
 @reported
@@ -92,7 +103,13 @@ def evaluate(paths: tuple[str, ...], output: str | None, force: bool, verbose: b
     jobs = [Job(photo, target) for photo in photos_of(paths, options.pop("recursive"))]
     for path in (target, target.with_suffix(".npz")) if npz else (target,):
         refuse_existing(path, force)
-    seed = options["seed"]
+    seed, workers = options["seed"], options.pop("workers")
+    if workers is not None:
+        from viztool.atlas.engines import find_engine
+
+        find_engine(workers)  # wrong usage first, not when the network is loaded
+        if any(job.photo == STDIN for job in jobs):
+            raise click.UsageError("a photo from standard input cannot be sent to --workers; leave them out")
     model = load(options)
     from viztool.targets.checking import check_targets
 
@@ -100,14 +117,13 @@ def evaluate(paths: tuple[str, ...], output: str | None, force: bool, verbose: b
         check_layers(model, [options["layer"]] if options["layer"] else [])
         check_targets(model, [options["target"]] if options["target"] else [])
 
-    run = _Run(model, methods, seed=seed, **options)
-    if not batch.quiet:
-        run.foretell(jobs)
+    run = Run(model, methods, seed=seed, **options)
     trials: list[Trial] = []
     missing: dict[str, dict[str, str]] = {method: {} for method in methods}
-    for job in progress(jobs, quiet=batch.quiet):
+    kept = target.with_name(f".{target.name}.unfinished")
+    for job, judged in _judged(run, jobs, workers, kept, quiet=batch.quiet):
         with batch.attempt(job.photo):
-            found, failed = run.judge(job)
+            found, failed = judged()
             trials += found
             for method, error in failed.items():
                 missing[method][job.photo] = error
@@ -115,11 +131,11 @@ def evaluate(paths: tuple[str, ...], output: str | None, force: bool, verbose: b
                 for trial in found:
                     gain = number(trial.gain, "+.2f")
                     click.echo(f"{trial.source}: {trial.method} of {trial.target}, gain {gain}", err=True)
-    _finish(batch, model, trials, missing, target, seed=seed, force=force, npz=npz)
+    _finish(batch, model, trials, missing, target, kept, seed=seed, force=force, npz=npz)
 
 
 @dataclass
-class _Run:
+class Run:
     """What is done with each photo. begun: the photo that was explained to see how long that takes, if any."""
 
     model: Model
@@ -150,7 +166,7 @@ class _Run:
                     foretell(f"{len(jobs)} × {len(heatmaps)} heatmaps", left)
                 return  # else it cannot be read, and the next is asked
 
-    def judge(self, job: Job) -> tuple[list[Trial], dict[str, str]]:
+    def judge(self, job: Job) -> _Found:
         """One photo: what each method achieves, and why some cannot be had."""
         from viztool.faithfulness import evaluate_heatmap
         from viztool.faithfulness.ranking import trials
@@ -174,12 +190,36 @@ class _Run:
         return photo, heatmaps, failed
 
 
+def _judged(
+    run: Run, jobs: Sequence[Job], workers: str | None, kept: Path, *, quiet: bool
+) -> Iterator[tuple[Job, Callable[[], _Found]]]:
+    """Each photo, and what gives what was found on it, or raises why nothing was."""
+    if workers is None:
+        if not quiet:
+            run.foretell(jobs)
+        for job in progress(jobs, quiet=quiet):
+            yield job, partial(run.judge, job)
+        return
+    from viztool.cli.judging import Judging
+
+    found = dict(progress(Judging(run, jobs, kept).found(workers), quiet=quiet, total=len(jobs)))
+    for job in jobs:
+        yield job, partial(_as_found, found[job])
+
+
+def _as_found(found: Found) -> _Found:
+    if found.error is not None:
+        raise ViztoolError(found.error)
+    return list(found.trials), dict(found.failed)
+
+
 def _finish(
     batch: Batch,
     model: Model,
     trials: list[Trial],
     missing: dict[str, dict[str, str]],
     target: Path,
+    kept: Path,
     *,
     seed: int,
     force: bool,
@@ -205,6 +245,7 @@ def _finish(
         if npz:
             written.append(ranking.save_npz(target.with_suffix(".npz"), force=force))
         batch.wrote(ranking, *written)
+    shutil.rmtree(kept, ignore_errors=True)
     batch.finish("evaluate")
 
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from viztool.atlas.engines.base import Task
 from viztool.atlas.ranges import Bounds
-from viztool.atlas.worker import Job, work
 
 
 class Here:
     """The process that asks. The next photos are read while the network runs."""
 
-    def run(self, job: Job, wanted: Sequence[Bounds]) -> Iterator[Bounds]:
+    def run(self, task: Task, wanted: Sequence[Bounds]) -> Iterator[Bounds]:
         for bounds in wanted:
-            work(job, bounds)
+            task.work(bounds)
             yield bounds

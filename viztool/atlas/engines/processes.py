@@ -15,13 +15,13 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
+from viztool.atlas.engines.base import Task
 from viztool.atlas.ranges import Bounds
-from viztool.atlas.worker import Job, work
 from viztool.errors import ViztoolError
 
 _PR_SET_PDEATHSIG = 1  # prctl(2)
 
-_job: Job | None = None
+_task: Task | None = None
 """Of this process and the ones forked from it: a network need not be one that can be pickled."""
 
 
@@ -31,16 +31,16 @@ class Processes:
 
     count: int
 
-    def run(self, job: Job, wanted: Sequence[Bounds]) -> Iterator[Bounds]:
-        global _job
-        forked = "fork" in multiprocessing.get_all_start_methods() and job.model.device.type == "cpu"
+    def run(self, task: Task, wanted: Sequence[Bounds]) -> Iterator[Bounds]:
+        global _task
+        forked = "fork" in multiprocessing.get_all_start_methods() and task.model.device.type == "cpu"
         context = multiprocessing.get_context("fork" if forked else "spawn")
-        _job = job
+        _task = task
         pool = ProcessPoolExecutor(
             min(self.count, len(wanted)) or 1,
             mp_context=context,
             initializer=_begin,
-            initargs=(os.getpid(), None if forked else job),
+            initargs=(os.getpid(), None if forked else task),
         )
         try:
             with warnings.catch_warnings():
@@ -56,15 +56,15 @@ class Processes:
                 "run the same again, with fewer workers"
             ) from None
         finally:
-            _job = None
+            _task = None
             pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _begin(parent: int, job: Job | None) -> None:
-    global _job
+def _begin(parent: int, task: Task | None) -> None:
+    global _task
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C ends the parent, which ends the pool
-    if job is not None:
-        _job = job
+    if task is not None:
+        _task = task
     if sys.platform == "linux":
         # Whoever kills the parent outright means this process, too.
         with suppress(OSError, AttributeError):
@@ -75,7 +75,7 @@ def _begin(parent: int, job: Job | None) -> None:
 
 
 def _work(bounds: Bounds) -> Bounds:
-    if _job is None:
-        raise ViztoolError("a worker process was started without its work; start the build again")
-    work(_job, bounds)
+    if _task is None:
+        raise ViztoolError("a worker process was started without its work; start again")
+    _task.work(bounds)
     return bounds

@@ -5,12 +5,10 @@ from __future__ import annotations
 import socket
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
+from viztool.atlas.engines.base import Task
 from viztool.atlas.ranges import Bounds
-from viztool.atlas.sources import MISSING
-from viztool.atlas.worker import Job, work
 from viztool.errors import ViztoolError
 
 _RETRIES = 10
@@ -27,7 +25,7 @@ class Ray:
 
     address: str | None = None
 
-    def run(self, job: Job, wanted: Sequence[Bounds]) -> Iterator[Bounds]:
+    def run(self, task: Task, wanted: Sequence[Bounds]) -> Iterator[Bounds]:
         ray = _ray()
         started = not ray.is_initialized()
         if started:
@@ -36,15 +34,15 @@ class Ray:
             except (ConnectionError, OSError, ValueError, RuntimeError) as error:
                 raise ViztoolError(f"no Ray cluster answers at {self.address or 'RAY_ADDRESS'}: {error}") from error
         try:
-            yield from _run(ray, job, wanted)
+            yield from _run(ray, task, wanted)
         finally:
             if started:
                 ray.shutdown()
 
 
-def _run(ray: Any, job: Job, wanted: Sequence[Bounds]) -> Iterator[Bounds]:
-    task = ray.remote(_work).options(num_cpus=1, max_retries=_RETRIES, scheduling_strategy="SPREAD")
-    shared = ray.put(job)
+def _run(ray: Any, task: Task, wanted: Sequence[Bounds]) -> Iterator[Bounds]:
+    begin = ray.remote(_work).options(num_cpus=1, max_retries=_RETRIES, scheduling_strategy="SPREAD")
+    shared = ray.put(task)
     waiting = list(wanted)
     running: dict[Any, Bounds] = {}
     while waiting or running:
@@ -52,7 +50,7 @@ def _run(ray: Any, job: Job, wanted: Sequence[Bounds]) -> Iterator[Bounds]:
         room = 2 * max(1, int(ray.cluster_resources().get("CPU", 1)))
         while waiting and len(running) < room:
             bounds = waiting.pop(0)
-            running[task.remote(shared, bounds)] = bounds
+            running[begin.remote(shared, bounds)] = bounds
         done, _ = ray.wait(list(running), num_returns=1, timeout=1.0)
         for reference in done:
             bounds = running.pop(reference)
@@ -65,24 +63,17 @@ def _run(ray: Any, job: Job, wanted: Sequence[Bounds]) -> Iterator[Bounds]:
                     f"the cluster lost the work on photos {bounds[0]} to {bounds[1] - 1} {_RETRIES + 1} times "
                     f"({type(error).__name__}); what is finished stays: run the same again"
                 ) from error
-            if not job.part_file(bounds).exists():
-                raise ViztoolError(f"a node wrote into a {job.folder} of its own: put the atlas where all nodes see it")
+            if not task.part_file(bounds).exists():
+                raise ViztoolError(f"a node wrote into a {task.folder} of its own: put it where all nodes see it")
             yield bounds
 
 
-def _work(job: Job, bounds: Bounds) -> None:
+def _work(task: Task, bounds: Bounds) -> None:
     """Runs on a node."""
-    if not Path(job.folder, "manifest.parquet").exists():
-        raise ViztoolError(
-            f"the node {socket.gethostname()} does not see {job.folder}: put the atlas where all nodes do"
-        )
-    first = job.entries[bounds[0]]
-    if job.source.stamp(first) is None and first.stamp != MISSING:
-        raise ViztoolError(
-            f"the node {socket.gethostname()} does not see {first.id} of {job.source.name}: "
-            "put the photos where all nodes do"
-        )
-    work(job, bounds)
+    lacking = task.unseen(bounds)
+    if lacking is not None:
+        raise ViztoolError(f"the node {socket.gethostname()} does not see {lacking}: put it where all nodes do")
+    task.work(bounds)
 
 
 def _told(error: Any) -> ViztoolError:
