@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 @layers_option("As in `viztool features`; layers without maps are shown as bars.")
 @click.option("--atlas", metavar="DIR", help="An atlas of the network: what each channel answers to in a data set.")
 @click.option("--kernels", is_flag=True, help="Draw what excites the channels most; takes seconds a channel.")
+@click.option("--circuits", is_flag=True, help="Measure what each channel does to those of the next layer shown.")
 @click.option("--small", is_flag=True, help="A smaller page: maps in 256 steps, terms to 2 digits.")
 @click.option("-o", "--output", metavar="PATH", help="The file to write, or a folder. [default: this folder]")
 @click.option("--force", is_flag=True, help="Replace files that are not viztool's.")
@@ -35,6 +36,7 @@ def explore(
     layers: tuple[str, ...],
     atlas: str | None,
     kernels: bool,
+    circuits: bool,
     small: bool,
     output: str | None,
     force: bool,
@@ -65,7 +67,9 @@ def explore(
         with batch.attempt(names[0]):
             finished = target.with_name(f".{target.name}.unfinished")
             run = _run(finished) if kernels else None
-            page = make(model, photos, layers or None, atlas, kernels, small=small, source=names, run=run)
+            page = make(
+                model, photos, layers or None, atlas, kernels, circuits=circuits, small=small, source=names, run=run
+            )
             batch.wrote(page, page.save(target, force=force))
             shutil.rmtree(finished, ignore_errors=True)
             if page.warning:

@@ -10,6 +10,7 @@ import numpy as np
 from torch import Tensor, nn
 
 from viztool.errors import ModelError
+from viztool.explorer.flows import add_flows
 from viztool.explorer.look import look
 from viztool.explorer.page import Page
 from viztool.explorer.payload import payload
@@ -30,6 +31,7 @@ def explore(
     atlas: Atlas | str | Path | None = None,
     kernels: bool = False,
     *,
+    circuits: bool = False,
     small: bool = False,
     source: str | Sequence[str] = "photo",
     run: Run | None = None,
@@ -42,6 +44,8 @@ def explore(
     already, which a bare network needs. layers: as in `feature_maps`; those without maps are shown as bars.
     atlas: of the network, or the folder it is in: what each channel answers to in a whole data set.
     kernels: draw what excites the foremost channels of each layer; this takes seconds a channel.
+    circuits: measure what each channel does to the channels of the next layer that is shown, on this photo, to walk
+    along, and how relevant each is for the class: a run of what stands between for each channel.
     small: maps in 256 steps. source: what the photo is called, or each of several. run: where finished pictures of
     `kernels` are kept, as in `visualize_kernels`.
 
@@ -63,4 +67,6 @@ def explore(
         add_atlas(world, known, model, photos, looks[0])
     if kernels:
         add_optima(world, model, looks[0], run)
+    if circuits:
+        add_flows(world, model, photos, looks)
     return Page(looks, payload(looks, world, small=small), world)

@@ -82,7 +82,11 @@ def add_atlas(world: World, atlas: Atlas, model: Model | nn.Module, photos: Sequ
             known = world.of(name, unit.channel)
             known.update(_values(unit, atlas.photos))
             pictured = unit.channel in chosen[name]
-            for kind, places, count in (("top", unit.top, _TOP), ("least", unit.least, _LEAST)):
+            for kind, places, count in (
+                ("top", unit.top, _TOP),
+                ("least", unit.least, _LEAST),
+                ("relevant", unit.relevant, _TOP),
+            ):
                 crops = album.crops(unit, kind, count) if pictured else [None] * count
                 known[kind] = [
                     {"photo": place[0], "value": place[1], "picture": None if crop is None else jpeg(crop)}

@@ -26,6 +26,7 @@ _ROOTS = {
     "cam": ("viztool.cam", "viztool.cli.heatmaps", "viztool.models.load"),
     "attribute": ("viztool.attribution", "viztool.cli.heatmaps", "viztool.models.load"),
     "kernels": ("viztool.kernels", "viztool.models.load"),
+    "circuit": ("viztool.circuits", "viztool.models.load"),
     "dream": ("viztool.kernels", "viztool.models.load"),
     "demo": ("viztool.demos.run",),
     "atlas": ("viztool.atlas.sheet", "viztool.atlas.build", "viztool.models.load"),

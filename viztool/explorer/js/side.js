@@ -123,8 +123,8 @@ function inside(event, height, width) {
 
 function showWorld(layer) {
   const host = byId("world"), known = layer.units && layer.units[state.channel];
-  host.hidden = !known;
-  if (!known) return;
+  host.hidden = !known || !(known.optimum || known.words);
+  if (host.hidden) return;
   const inner = byId("world-inside");
   inner.replaceChildren();
   if (known.optimum) inner.append(figureOf(known.optimum, "what excites it most, by gradient ascent"));
@@ -136,7 +136,7 @@ function showWorld(layer) {
     inner.append(canvas);
     drawHistogram(canvas, known, value);
   }
-  for (const [kind, title] of [["top", "answers most to"], ["least", "answers least to"]]) {
+  for (const [kind, title] of [["top", "answers most to"], ["least", "answers least to"], ["relevant", "matters most in"]]) {
     if (!known[kind] || !known[kind].length) continue;
     inner.append(element("h3", `It ${title}`));
     for (const place of known[kind]) inner.append(figureOf(place.picture, `${place.photo}: ${said(place.value, 3)}`));
@@ -171,4 +171,29 @@ function drawHistogram(canvas, { edges, counts }, value) {
   });
   context.fillStyle = style.getPropertyValue("--mark");
   context.fillRect(across(value) - 1.5, 0, 3, 110);
+}
+
+// What the channel is made of and what it feeds, measured on this photo; each edge leads to its other end.
+function showFlows(layer) {
+  const host = byId("circuit"), known = layer.units && layer.units[state.channel], flows = known && known.flows && known.flows[state.which];
+  host.hidden = !flows;
+  if (!flows) return;
+  const inner = byId("circuit-inside");
+  inner.replaceChildren();
+  if (flows.relevance) {
+    const { class: name, value, rank, of } = flows.relevance;
+    inner.append(element("p", `Relevance for ${name}: ${said(value, 3)}, number ${rank} of ${of} channels.`, { id: "relevance", "data-value": String(value), "data-rank": String(rank) }));
+  }
+  for (const [kind, title] of [["inputs", "It is made of"], ["outputs", "It feeds"]]) {
+    if (!flows[kind]) continue;
+    inner.append(element("h4", `${title} ${flows[kind].layer}`));
+    const list = element("ul", "", { class: "edges" }), place = state.photo.layers.findIndex(each => each.name === flows[kind].layer);
+    for (const [channel, effect] of flows[kind].edges) {
+      const item = element("li"), button = element("button", `${channel}: ${effect > 0 ? "+" : ""}${said(effect, 3)}`, { type: "button", "data-edge": `${flows[kind].layer}/${channel}`, "data-effect": String(effect) });
+      button.addEventListener("click", () => go({ layer: place, channel, ...peak(state.photo.layers[place], channel) }));
+      item.append(button);
+      list.append(item);
+    }
+    inner.append(list);
+  }
 }

@@ -34,6 +34,7 @@ function showUnit() {
   cropField(box);
   showBeside(layer);
   showSum(layer);
+  showFlows(layer);
   showWorld(layer);
   byId("live").textContent = `${layer.name} channel ${channel}, row ${row}, column ${column}: ${said(value)}`;
 }
