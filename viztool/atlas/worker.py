@@ -57,12 +57,12 @@ class Job:
         write_part(self.part_file(bounds), compute(self, bounds), self.fingerprint)
 
     def unseen(self, bounds: Bounds) -> str | None:
-        """The folder, or the first of the photos, where this machine does not see it; else None."""
+        """The folder, or the first of the photos, where this machine does not see it, and what to do; else None."""
         if not (self.folder / "manifest.parquet").exists():
-            return str(self.folder)
+            return f"{self.folder}: put the atlas where all nodes do"
         first = self.entries[bounds[0]]
         gone = self.source.stamp(first) is None and first.stamp != MISSING
-        return f"{first.id} of {self.source.name}" if gone else None
+        return f"{first.id} of {self.source.name}: put the photos where all nodes do" if gone else None
 
 
 @dataclass

@@ -53,7 +53,8 @@ class Judging:
 
     def unseen(self, bounds: Bounds) -> str | None:
         photo = Path(self.jobs[bounds[0]].photo)
-        return next((str(path) for path in (self.folder, photo) if not path.exists()), None)
+        gone = next((path for path in (self.folder, photo) if not path.exists()), None)
+        return None if gone is None else f"{gone}: put it where all nodes do"
 
     def found(self, workers: str) -> Iterator[tuple[Job, Found]]:
         """What is found on each photo, as it is finished; first what an interrupted run has left."""

@@ -28,7 +28,7 @@ class Task(Protocol):
         """Compute the part of this range, and write it whole or not at all."""
 
     def unseen(self, bounds: Bounds) -> str | None:
-        """What of this range cannot be reached from this machine, in words: a folder or a photo; None if all can."""
+        """What of this range cannot be reached from this machine, and what to do, in words; None if all can."""
 
 
 class Engine(Protocol):

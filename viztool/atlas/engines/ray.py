@@ -72,7 +72,7 @@ def _work(task: Task, bounds: Bounds) -> None:
     """Runs on a node."""
     lacking = task.unseen(bounds)
     if lacking is not None:
-        raise ViztoolError(f"the node {socket.gethostname()} does not see {lacking}: put it where all nodes do")
+        raise ViztoolError(f"the node {socket.gethostname()} does not see {lacking}")
     task.work(bounds)
 
 
