@@ -12,6 +12,7 @@ import time
 from itertools import pairwise
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -188,6 +189,46 @@ def test_broken_photos_are_listed_and_the_rest_counts(tmp_path):
     assert atlas.photos == 16
     left = {name for unit in atlas["1"] for name, *_ in [*unit.top, *unit.least]}
     assert not left & {name for name, _ in atlas.failed}
+
+
+@pytest.mark.parametrize("bad", [range(16), range(16, 32), range(32, 40), range(40)])
+def test_a_range_of_which_no_photo_can_be_read(tmp_path, bad):
+    """The atlas is that of the other photos."""
+    own, left = tmp_path / "photos", tmp_path / "left"
+    own.mkdir()
+    left.mkdir()
+    for number in range(40):
+        cv2.imwrite(str(own / f"{number:02d}.png"), photo(number))
+        if number in bad:
+            (own / f"{number:02d}.png").write_bytes(b"junk")
+        else:
+            shutil.copy(own / f"{number:02d}.png", left)
+    atlas = build(own, tmp_path / "atlas", thumbnails=True)
+    assert [name for name, _ in atlas.failed] == [f"{number:02d}.png" for number in bad]
+    assert atlas.photos == 40 - len(bad)
+    if len(bad) == 40:
+        assert [unit.top for unit in atlas["1"]] == [[]] * 6
+        assert np.isnan([atlas["1"][0].mean, atlas["1"][0].maximum, atlas["1"][0].quantile(0.5)]).all()
+        with pytest.raises(ViztoolError, match="is of no photo: none could be looked at; viztool atlas check says why"):
+            atlas.unusual(small_model(), photo(0))
+        return
+    wanted = build(left, tmp_path / "wanted")
+    for layer in SMALL_LAYERS:
+        for unit, other in zip(atlas[layer], wanted[layer], strict=True):
+            assert (unit.top, unit.least) == (other.top, other.least)
+            assert np.array_equal(unit.histogram.counts, other.histogram.counts)
+            assert np.allclose([unit.mean, unit.sd, unit.maximum], [other.mean, other.sd, other.maximum])
+
+
+def test_a_folder_of_photos_that_is_gone_later(tmp_path):
+    own, folder = tmp_path / "photos", tmp_path / "atlas"
+    for number in range(32):
+        (own / "ab"[number // 16]).mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(own / "ab"[number // 16] / f"{number:02d}.png"), photo(number))
+    build(own, folder)
+    shutil.rmtree(own / "b")
+    assert build(own, folder).photos == 16
+    assert [name for name, _ in open_atlas(folder).failed] == [f"b/{number}.png" for number in range(16, 32)]
 
 
 def test_photos_on_which_the_network_is_not_finite_do_not_count(tmp_path):

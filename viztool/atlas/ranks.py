@@ -30,6 +30,8 @@ class Ranks:
 
 def take_in(best: Ranks, new: Ranks, keep: int, *, largest: bool) -> Ranks:
     """`merge` of the two, quick where `best` is full already and the new ones change few of its channels."""
+    if not best.value.shape[1] or not new.value.shape[1]:  # of a range none of whose photos could be looked at
+        return merge([best, new], keep, largest=largest)
     worst, first = best.value[:, -1], new.value[:, 0]
     full = (best.photo.shape[1] == keep) & (best.photo[:, -1] >= 0)
     beaten = first >= worst if largest else first <= worst

@@ -56,6 +56,7 @@ def unit_table(totals: Mapping[str, LayerTotals]) -> pa.Table:
     """One row a unit: count, mean, sd and extremes over photos of its spatial maximum, and of its spatial mean."""
     tables = []
     for name, layer in totals.items():
+        none = np.full(layer.channels, np.nan)
         told: dict[str, Any] = {
             "layer": [name] * layer.channels,
             "channel": np.arange(layer.channels, dtype=np.int32),
@@ -66,8 +67,8 @@ def unit_table(totals: Mapping[str, LayerTotals]) -> pa.Table:
             told |= {
                 f"{kind}_mean": moments.mean,
                 f"{kind}_sd": moments.sd,
-                f"{kind}_low": moments.low,
-                f"{kind}_high": moments.high,
+                f"{kind}_low": moments.low if moments.count else none,
+                f"{kind}_high": moments.high if moments.count else none,
             }
         tables.append(pa.table(told))
     return pa.concat_tables(tables)

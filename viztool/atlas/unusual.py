@@ -44,8 +44,15 @@ class Unusual:
         return self.layer, self.channel, self.value, self.share
 
 
+def refuse_none(atlas: Atlas) -> None:
+    """Raises ViztoolError if no photo of the atlas could be looked at: there is nothing to compare with."""
+    if not atlas.photos:
+        raise ViztoolError(f"{atlas.folder} is of no photo: none could be looked at; viztool atlas check says why")
+
+
 def unusual(atlas: Atlas, model: Model | nn.Module, photo: Picture, count: int) -> list[Unusual]:
     """As `Atlas.unusual`, with more of each."""
+    refuse_none(atlas)
     known = model if isinstance(model, Model) else wrap_model(model)
     net = unwrap(known.net)
     if weights_digest(net) != atlas.about["fingerprint"]["weights"]:
