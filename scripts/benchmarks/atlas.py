@@ -18,10 +18,12 @@ import torch
 import viztool
 from benchmarks.contest import Contest, Work, peer, row
 from viztool.atlas import worker
+from viztool.atlas.crops import Album
 from viztool.atlas.layers import looked_at
 from viztool.atlas.merge import LayerTotals
 from viztool.atlas.part import LayerPart
 from viztool.atlas.ranges import BATCH
+from viztool.atlas.sheet import AtlasSheet
 from viztool.atlas.tally import Tally, look
 from viztool.hooks.capture import capture
 from viztool.hooks.evaluating import evaluating
@@ -175,4 +177,17 @@ def again(stack: ExitStack) -> Contest:
         viztool.build_atlas(small, folder, place, layers=["1"])
 
     work()
+    return Contest(work, None)
+
+
+@row("atlas: a sheet of 64 units", "", figure="seconds", mark=3, pairs=5)
+def sheet(stack: ExitStack) -> Contest:
+    folder = photos(stack, COUNT)
+    place = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+    viztool.build_atlas(model(), folder, place / "atlas", layers=["blocks.4"])
+
+    def work() -> None:
+        atlas = viztool.open_atlas(place / "atlas")
+        AtlasSheet(atlas, "blocks.4", list(range(64)), Album(atlas)).save(place / "sheet.png")
+
     return Contest(work, None)

@@ -10,6 +10,12 @@ GPU was not to be had; reading and resizing at 350 photos a second and core (Pil
 merge is one process: 14 TFLOP of products between units (5 minutes at 50 GFLOP/s), 10¹⁰ counts and 33 GB to read, so
 about ten minutes whatever the cluster: from some 40 nodes on it takes as long as the rest, and would have to become a
 tree. All 26,560 channels of all its layers: seven times the parts, 230 GB, and seven times the merge.
+
+Photos are decoded by Pillow, as everywhere. Of JPEGs of 270 × 340 that takes 0.8 ms on one core, torchvision 0.5 and
+simplejpeg 0.4, beside 0.8 for resizing and some 30 for the smallest network; of 1200 × 1600 8.3, 4.8 and 4.3 ms, beside
+15. All three give the same pixels (60 and 8 of as many photos), so the others would save a hundredth, and a second way
+to read a file is not worth that. Pillow's draft mode takes 3.2 ms and 2.9 to resize, and is up to 19 levels off;
+simplejpeg's fast transforms are up to 59 off, and no faster.
 """
 
 from __future__ import annotations
