@@ -141,8 +141,9 @@ class Concepts(Result):
         """A row for each concept, and what taking them out does."""
         return concept_page(
             ConceptPage(
-                title=f"What {self.target} is made of" if not self.of else f"What {self.of} is made of",
-                subtitle=f"{self.network} · {self.weights} · layer {self.layer} · {self.photos:,} photos",
+                title="What a concept is made of" if self.of else f"What {self.target} is made of",
+                subtitle=f"{self.of + ' · ' if self.of else ''}{self.network} · {self.weights} · layer {self.layer} · "
+                f"{self.photos:,} {'crops' if self.of else 'photos'}",
                 notes=self._notes(),
                 rows=[self._row(concept) for concept in self.concepts],
                 confidence=self.confidence,
@@ -223,8 +224,8 @@ class Concepts(Result):
             for concept in self.concepts[:3]
         )
         return (
-            f"{len(self)} concepts of {self.of or self.target} at {self.layer}, the most important {first}; "
-            f"stability over three seeds {number(self.stability, '.2f')}"
+            f"{len(self)} concepts of {f'{self.of},' if self.of else self.target} at {self.layer}, "
+            f"the most important {first}; stability over three seeds {number(self.stability, '.2f')}"
         )
 
     @property
