@@ -263,6 +263,21 @@ def test_another_atlas_is_refused_with_what_differs(photos, whole, tmp_path):
     assert len(open_atlas(folder)["1"][0].top) == 7
 
 
+def test_what_differs_is_said_and_no_more(photos, whole):
+    other = viztool.wrap_model(small_model().net, size=(32, 40), mean=0.1, std=0.25)
+    with pytest.raises(
+        ViztoolError,
+        match=r"another atlas \(preprocessing: resize 32 × 36 bilinear and crop 32 × 36 and mean 0.5, now "
+        r"resize 32 × 40 bilinear and crop 32 × 40 and mean 0.1\); build elsewhere",
+    ):
+        build_atlas(other, photos, whole[0], layers=SMALL_LAYERS, keep=4)
+    other = small_model()
+    with torch.no_grad():
+        other.net[0].weight[0, 0, 0, 0] += 1e-3
+    with pytest.raises(ViztoolError, match=r"\(weights: [0-9a-f]{12}…, now [0-9a-f]{12}…\)"):
+        build_atlas(other, photos, whole[0], layers=SMALL_LAYERS, keep=4)
+
+
 def test_two_builds_in_one_folder(photos, tmp_path):
     folder = tmp_path / "atlas"
     script = SCRIPT.format(tests=str(Path(__file__).parent), photos=str(photos), folder=str(folder), workers=None)

@@ -23,10 +23,12 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
         if isinstance(before, Mapping) and isinstance(now, Mapping):
             lines += [f"{key}: {line}" for line in differences(before, now)]
         else:
-            lines.append(f"{key}: {_short(before)}, now {_short(now)}")
+            lines.append(f"{key}: {_apart(before, now)}, now {_apart(now, before)}")
     return lines
 
 
-def _short(value: object) -> str:
+def _apart(value: object, other: object) -> str:
+    """Of a text of several parts those that the other one does not have; of a digest its beginning."""
     text = "none" if value is None else str(value)
-    return text if len(text) <= 40 else text[:12] + "…"
+    parts = [part for part in text.split(", ") if part not in str(other).split(", ")]
+    return " and ".join(part if " " in part or len(part) <= 40 else part[:12] + "…" for part in parts) or text
