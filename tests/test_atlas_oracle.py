@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import timm
 import torch
-from atlas_helpers import SMALL_LAYERS, small_model, write_photos
+from atlas_helpers import SMALL_LAYERS, photo, small_model, write_photos
 from torch import nn
 
 import viztool
@@ -110,10 +110,10 @@ def test_the_best_places_with_ties(case, kind):
         width = values.shape[3]
         for channel in range(values.shape[1]):
             rows = []
-            for number, photo in enumerate(values[:, channel]):
-                flat = (sign * photo).reshape(-1)
+            for number, own in enumerate(values[:, channel]):
+                flat = (sign * own).reshape(-1)
                 at = min(range(len(flat)), key=lambda place: (flat[place], place))
-                rows.append((flat[at], number, divmod(at, width), float(photo.reshape(-1)[at])))
+                rows.append((flat[at], number, divmod(at, width), float(own.reshape(-1)[at])))
             rows.sort(key=lambda row: row[:2])
             ties += any(a[0] == b[0] for a, b in pairwise(rows))
             found = [(best, value, place) for best, value, place, _ in getattr(atlas[name][channel], kind)]
@@ -216,6 +216,36 @@ def test_a_photo_itself_is_not_unusual_to_a_unit_that_answers_to_all(case):
     count = sum(values.shape[1] for values in maps.values())
     found = atlas.unusual(model, viztool.read_image(paths[0]), count=10**6)
     assert len(found) == count
+
+
+@pytest.mark.parametrize(
+    ("changed", "says"),
+    [
+        ({"mean": 0.1}, "preprocessing: mean 0.5, now mean 0.1"),
+        (
+            {"size": (64, 64)},
+            "preprocessing: resize 32 × 36 bilinear and crop 32 × 36, now resize 64 bilinear and crop 64",
+        ),
+    ],
+)
+def test_values_that_cannot_be_compared_are_refused(tmp_path, changed, says):
+    own, seen = small_model(), photo(0)
+    atlas = build_atlas(own, [seen], tmp_path / "a", layers=["1"])
+    settings = {"size": (32, 36), "mean": 0.5, "std": 0.25}
+    other = viztool.wrap_model(own.net, **{**settings, **changed})
+    with pytest.raises(viztool.ViztoolError, match=rf"is not what .* is of \({says}\)$"):
+        atlas.unusual(other, seen)
+    double = viztool.wrap_model(small_model().net.double(), **settings)
+    with pytest.raises(viztool.ViztoolError, match=r"is of \(weights: .*; precision: float32, now float64\)$"):
+        atlas.unusual(double, seen)
+
+
+def test_beside_an_atlas_of_halves_a_photo_is_looked_at_in_halves(tmp_path):
+    photos = [photo(number) for number in range(3)]
+    atlas = build_atlas(small_model(), photos, tmp_path / "a", layers=["1"], half=True)
+    for _, channel, value, _ in atlas.unusual(small_model(), photos[0]):
+        assert value == float(torch.tensor(value).bfloat16())
+        assert value == pytest.approx({name: value for name, value, *_ in atlas["1"][channel].top}["0"], rel=0.01)
 
 
 def test_labels_by_folder(case):

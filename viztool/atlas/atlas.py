@@ -105,7 +105,8 @@ class Atlas:
 
         model: the one that the atlas is of. value: the spatial maximum. share above: of the atlas's photos, those whose
         maximum is in a higher bin (see `bins`); of equal shares that one comes first whose bin fewer photos reach, then
-        that whose value is more standard deviations above its mean. Raises ViztoolError if the model has other weights.
+        that whose value is more standard deviations above its mean. Raises ViztoolError if the model has other weights,
+        another preprocessing or precision: its values could not be compared.
         """
         from viztool.atlas.unusual import unusual
 

@@ -31,7 +31,7 @@ def fingerprint(
         "preprocessing": model.preprocessing,
         "keep": keep,
         **({"relevance": "lrp_zplus of the predicted class"} if relevance else {}),
-        "precision": str(model.dtype).removeprefix("torch.") + (" as bfloat16" if half else ""),
+        "precision": precision(model.dtype, half=half),
         "device": model.device.type,
         "batch": BATCH,
         "bins": bins.COUNT,
@@ -43,6 +43,11 @@ def fingerprint(
             "pyarrow": pa.__version__,
         },
     }
+
+
+def precision(dtype: torch.dtype, *, half: bool) -> str:
+    """What it computes in. half: bfloat16 where the network allows it."""
+    return str(dtype).removeprefix("torch.") + (" as bfloat16" if half else "")
 
 
 def weights_digest(net: nn.Module) -> str:

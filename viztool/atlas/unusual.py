@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -10,7 +11,8 @@ import torch
 from torch import nn
 
 from viztool.atlas import bins
-from viztool.atlas.made_with import weights_digest
+from viztool.atlas.fingerprint import differences
+from viztool.atlas.made_with import precision, weights_digest
 from viztool.atlas.tally import look
 from viztool.errors import ModelError, ViztoolError
 from viztool.hooks.capture import capture
@@ -50,15 +52,30 @@ def refuse_none(atlas: Atlas) -> None:
         raise ViztoolError(f"{atlas.folder} is of no photo: none could be looked at; viztool atlas check says why")
 
 
+def _refuse_another(atlas: Atlas, model: Model) -> bool:
+    """Raises ViztoolError if its values cannot stand beside the atlas's. Returns whether those are of halves."""
+    told = atlas.about["fingerprint"]
+    half = precision(model.dtype, half=True)
+    own = {
+        "weights": weights_digest(unwrap(model.net)),
+        "preprocessing": model.preprocessing,
+        "precision": half if told["precision"] == half else precision(model.dtype, half=False),
+    }
+    changed = differences({name: told[name] for name in own}, own)
+    if changed:
+        raise ViztoolError(f"{model.name} is not what {atlas.folder} is of ({'; '.join(changed)})")
+    return own["precision"] == half
+
+
 def unusual(atlas: Atlas, model: Model | nn.Module, photo: Picture, count: int) -> list[Unusual]:
     """As `Atlas.unusual`, with more of each."""
     refuse_none(atlas)
     known = model if isinstance(model, Model) else wrap_model(model)
     net = unwrap(known.net)
-    if weights_digest(net) != atlas.about["fingerprint"]["weights"]:
-        raise ViztoolError(f"{known.name} has other weights than the network that {atlas.folder} is of")
+    half = _refuse_another(atlas, known)
     x = known.preprocess(photo).to(known.dtype)
-    with torch.inference_mode(False), torch.no_grad(), evaluating(net):
+    lower = torch.autocast(x.device.type, torch.bfloat16) if half else nullcontext()
+    with torch.inference_mode(False), torch.no_grad(), evaluating(net), lower:
         with capture(net, list(atlas.layers), stop=True, maps=True) as acts:
             net(x)
         seen = {name: look(acts[name].detach().float().cpu().numpy()) for name in atlas.layers}
