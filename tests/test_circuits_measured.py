@@ -7,6 +7,7 @@ import pytest
 import timm
 import torch
 import torchvision
+from atlas_helpers import small_model, write_photos
 from circuit_nets import BothEdges, corner, outputs, rebuilt, slow_effect
 
 import viztool
@@ -174,6 +175,40 @@ def test_the_photos_that_excite_it_most_are_measured_and_the_means_are_over_all(
     slow = slow_effect(net, photos[best], source, [9], means_of(net, photos, source), target, 2)
     effects = {edge.channel: edge.effect for edge in found.inputs}
     assert effects[9] == pytest.approx(float(slow.mean()), abs=1e-5 * found.value)
+
+
+def test_of_an_atlas_the_units_top_photos_are_taken_and_the_means_are_those_of_its_data(tmp_path):
+    write_photos(tmp_path / "photos", 9)
+    model = small_model()
+    atlas = viztool.build_atlas(model, tmp_path / "photos", tmp_path / "a.atlas", layers=["1", "5"], keep=3)
+    found = circuit(model, "5", 2, atlas, inputs="1")
+    assert found.photos == tuple(name for name, *_ in atlas["5"][2].top)
+    assert found.value == pytest.approx(np.mean([value for _, value, *_ in atlas["5"][2].top]), rel=1e-5)
+    means = torch.from_numpy(atlas["1"].unit_numbers["mean_mean"]).float()
+    photos = torch.cat([model.preprocess(viztool.read_image(tmp_path / "photos" / name)) for name in found.photos])
+    effects = {edge.channel: edge.effect for edge in found.inputs}
+    for channel in range(6):
+        slow = slow_effect(model.net, photos, "1", [channel], means, "5", 2)
+        assert effects[channel] == pytest.approx(float(slow.mean()), abs=1e-5 * found.value)
+
+
+def test_a_layer_of_tokens_has_its_channels_last():
+    torch.manual_seed(1)
+    net = timm.create_model("vit_tiny_patch16_224", pretrained=False, img_size=32, depth=3, num_classes=4).eval()
+    photos = torch.randn(2, 3, 32, 32)
+    found = circuit(net, "blocks.1", 7, photos, "blocks.0", replace="zero")
+    for channel in (found.inputs[0].channel, 100):
+        slow = []
+        for photo in photos:
+            before = outputs(net, photo[None], "blocks.1")[0, 1:, 7]  # the class token is no place
+            given = outputs(net, photo[None], "blocks.0")
+            given[:, 1:, channel] = 0
+            handle = net.blocks[0].register_forward_hook(lambda module, args, out, given=given: given)
+            after = outputs(net, photo[None], "blocks.1")[0, 1:, 7]
+            handle.remove()
+            slow.append(float(before.max() - after[before.argmax()]))
+        effect = {edge.channel: edge.effect for edge in found.inputs}[channel]
+        assert effect == pytest.approx(np.mean(slow), abs=1e-5 * found.value)
 
 
 def test_the_network_is_left_as_it_was():

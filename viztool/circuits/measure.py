@@ -52,7 +52,7 @@ class Instead:
         if self.replace == "zero":
             return like.new_zeros(site.channels, 1, 1)
         if self.replace == "mean":
-            return torch.from_numpy(self.means[site.name]).to(like)[:, None, None]
+            return torch.tensor(self.means[site.name]).to(like)[:, None, None]
         # In a circle of chance, so that each photo gives once and none gets its own.
         circle = np.random.default_rng(self.seed).permutation(len(seen.shots)).tolist()
         other = circle[(circle.index(at) + 1) % len(circle)]

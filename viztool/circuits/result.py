@@ -100,6 +100,7 @@ class Circuit(Result):
                 "edges": [_edge(one) | self._named(one) for one in self.outputs],
             },
             "together": [one.numbers for one in self.together],
+            "kernels": None if self.kernels is None else self.kernels.sum((1, 2), dtype=np.float64).tolist(),
             "rank correlations": {guess.name: guess.correlation for guess in self.guesses},
             "versions": versions(),
         }
