@@ -184,7 +184,7 @@ def test_of_an_atlas_the_units_top_photos_are_taken_and_the_means_are_those_of_i
     found = circuit(model, "5", 2, atlas, inputs="1")
     assert found.photos == tuple(name for name, *_ in atlas["5"][2].top)
     assert found.value == pytest.approx(np.mean([value for _, value, *_ in atlas["5"][2].top]), rel=1e-5)
-    means = torch.from_numpy(atlas["1"].unit_numbers["mean_mean"]).float()
+    means = torch.tensor(atlas["1"].unit_numbers["mean_mean"]).float()
     photos = torch.cat([model.preprocess(viztool.read_image(tmp_path / "photos" / name)) for name in found.photos])
     effects = {edge.channel: edge.effect for edge in found.inputs}
     for channel in range(6):
