@@ -263,6 +263,56 @@ def test_another_atlas_is_refused_with_what_differs(photos, whole, tmp_path):
     assert len(open_atlas(folder)["1"][0].top) == 7
 
 
+@pytest.mark.parametrize("finished", [True, False])
+@pytest.mark.parametrize("kind", ["folder", "same names", "part of it", "list", "emptied"])
+def test_photos_from_somewhere_else_are_refused(photos, whole, tmp_path, kind, finished):
+    """A slip of -o must not empty an atlas."""
+    own, folder, other = tmp_path / "photos", tmp_path / "atlas", tmp_path / "other"
+    shutil.copytree(photos, own)
+    build(own, folder)
+    if not finished:
+        (folder / "atlas.json").unlink()
+        sorted((folder / "parts").iterdir())[0].unlink()
+    before = {file: file.read_bytes() for file in folder.rglob("*") if file.is_file()}
+    given, name = other, str(other)
+    if kind == "folder":
+        write_photos(other / "more", 20)
+    elif kind == "same names":
+        shutil.copytree(photos, other, copy_function=shutil.copyfile)  # without their times: not known as the same
+    elif kind == "part of it":
+        shutil.copytree(photos / "dog", other / "dog")
+    elif kind == "list":
+        given, name = sorted(write_photos(other, 20).rglob("*.png")), "20 files"
+    else:
+        shutil.rmtree(own)
+        given, name = write_photos(own / "more", 20).parent, str(own)
+    with pytest.raises(ViztoolError) as refused:
+        build(given, folder)
+    assert str(refused.value) == (
+        f"{folder} holds an atlas of {own}, and {name} has other photos; build elsewhere, or throw it away with restart"
+    )
+    assert {file: file.read_bytes() for file in folder.rglob("*") if file.is_file()} == before
+    assert build(given, folder, restart=True).ids != open_atlas(whole[0]).ids or kind == "same names"
+
+
+def test_photos_that_were_moved_are_the_same(photos, whole, tmp_path):
+    folder, moved = tmp_path / "atlas", tmp_path / "moved"
+    shutil.copytree(whole[0], folder)
+    shutil.copytree(photos, moved)
+    sorted((folder / "parts").iterdir())[1].unlink()
+    said, seen = [], []
+    build(moved, folder, say=said.append, callback=seen.append)
+    assert (said, seen[0].found, digests(folder)) == ([], COUNT - 16, whole[1])
+
+
+def test_a_list_may_gain_and_lose_a_photo(photos, tmp_path):
+    files, said = sorted((photos / "cat").iterdir())[:20], []
+    build(files[:18], tmp_path / "atlas")
+    atlas = build([*files[1:18], files[19]], tmp_path / "atlas", say=said.append)
+    assert atlas.failed == [(files[0].name, f"{files[0].name} is not there")]
+    assert said[0] == "1 photos of the manifest are gone" and said[1].startswith("1 photos are new since this atlas")
+
+
 def test_what_differs_is_said_and_no_more(photos, whole):
     other = viztool.wrap_model(small_model().net, size=(32, 40), mean=0.1, std=0.25)
     with pytest.raises(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
@@ -72,7 +72,8 @@ def build_atlas(
 
     Photos that cannot be read are listed in `Atlas.failed`. Whatever ends a build, a kill included, what is finished
     stays, and the next one goes on from there to the same bytes. Raises ViztoolError if the folder holds another atlas,
-    with what differs; if another process builds there; if the photos or the folder cannot be used.
+    with what differs, or one of photos from somewhere else that are not the same; if another process builds there; if
+    the photos or the folder cannot be used.
     """
     known = model if isinstance(model, Model) else wrap_model(model)
     if keep < 1:
@@ -138,6 +139,8 @@ def _manifest(
             raise ViztoolError(
                 f"{place} holds another atlas ({'; '.join(changed)}); build elsewhere, or throw it away with restart"
             )
+        if before is not None and not {entry.id for entry in found} & set(pq.read_table(file)["id"].to_pylist()):
+            raise _of_other_photos(place, before, source)
         return _as_before(file, found, say)
     for one, after in pairwise(found):
         if one.id == after.id:
@@ -172,20 +175,45 @@ def _as_before(file: Path, found: Sequence[Entry], say: Callable[[str], None]) -
     return entries
 
 
+def _is_another(before: Mapping[str, Any], source: Source) -> bool:
+    """Whether the photos come from somewhere else than before. Lists and patterns may gain and lose some."""
+    then, now = before["source"]["at"], source.at
+    if isinstance(then, list) and isinstance(now, list):
+        return not set(then) & set(now)
+    return bool(then != now)
+
+
+def _of_other_photos(place: Path, before: Mapping[str, Any], source: Source) -> ViztoolError:
+    told = before["source"]["name"], before["source"]["at"]
+    then, now = (at if isinstance(at, str) else name for name, at in (told, (source.name, source.at)))
+    return ViztoolError(
+        f"{place} holds an atlas of {then}, and {now} has other photos; build elsewhere, or throw it away with restart"
+    )
+
+
 def _missing(job: Job, bounds: Sequence[Bounds], say: Callable[[str], None]) -> list[Bounds]:
-    """The ranges without a part that is whole and of the photos as they are."""
+    """The ranges without a part that is whole and of the photos as they are.
+
+    Raises ViztoolError if the photos are from somewhere else than before, and are not the same.
+    """
+    before = tables.read_json(job.folder / "about.json")
+    moved = before is not None and _is_another(before, job.source)
+    if before is not None and moved and any(entry.stamp == MISSING for entry in job.entries):
+        raise _of_other_photos(job.folder, before, job.source)
     wanted = []
     for one in bounds:
         file = job.part_file(one)
         if not file.exists():
             wanted.append(one)
             continue
-        before = stamps(file, job.fingerprint, one)
-        if before is None:
+        found = stamps(file, job.fingerprint, one)
+        if found is None:
             say(f"the part of photos {one[0]} to {one[1] - 1} is damaged, and is done again")
             wanted.append(one)
             continue
-        changed = [job.entries[number].id for number in range(*one) if job.entries[number].stamp != before.get(number)]
+        changed = [job.entries[number].id for number in range(*one) if job.entries[number].stamp != found.get(number)]
+        if changed and before is not None and moved:
+            raise _of_other_photos(job.folder, before, job.source)
         if changed:
             others = f" and {len(changed) - 1} others" if len(changed) > 1 else ""
             say(f"{changed[0]}{others} changed since the last run")
