@@ -54,6 +54,16 @@ class TestNumbers:
             assert place["patch"] == patch.tolist()
             assert place["sum"] == (patch * np.array([[-1, 0, 1], [-2, 0, 2], [-1, 0, 1]])).sum()
 
+    def test_the_direction_is_what_its_caption_says(self):
+        """White where nothing changes, and full of colour at an edge: not bright there and dark elsewhere."""
+        slope = np.zeros((1, 3))
+        slope[0, 1:] = 4.0, 8.0
+        flat, faint, full = room._direction(slope, np.zeros((1, 3)), slope)[0].astype(int)
+        assert flat.tolist() == [255, 255, 255]
+        assert np.ptp(faint) < np.ptp(full)
+        caption = " ".join(word for word in run_demo("sobel").words if "arctan2" in word or "white where" in word)
+        assert caption == "arctan2(Gy, Gx) as hue, white where nothing changes"
+
     def test_any_size(self, numbers):
         assert len(numbers["any_size"]) == 3
         assert {(each["weights"], each["difference"]) for each in numbers["any_size"]} == {(9, 0.0)}

@@ -98,7 +98,7 @@ def _operation(story: Story, photo: Photo, gx: Array, gy: Array, own: bool) -> N
                 f"to {number(largest['magnitude'], '.4g')}, darkest from {number(ends['magnitude'], '.4g')}",
             ],
         ),
-        Shot(_direction(gx, gy, magnitude), "direction", ["arctan2(Gy, Gx) as hue,", "as bright as the magnitude"]),
+        Shot(_direction(gx, gy, magnitude), "direction", ["arctan2(Gy, Gx) as hue,", "white where nothing changes"]),
     )
     story.on_slide(30)
 
