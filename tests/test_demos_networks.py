@@ -145,6 +145,17 @@ def test_counting_by_hand():
     assert dense["uses_of_a_weight"] == 1
 
 
+def test_the_parameters_of_all_stages_add_up_to_the_networks():
+    net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.AvgPool2d(62), nn.Flatten(), nn.Linear(4, 5))
+    result = run_demo("counting", model=wrapped(net))
+    numbers = result.numbers
+    assert numbers["parameters_elsewhere"] == 4 + 4
+    assert sum(stage["parameters"] for stage in numbers["stages"].values()) + 8 == numbers["parameters"] == 4 * 28 + 33
+    bars = next(panel for band in result.story.bands for panel in band.panels if panel.name == "Parameters")
+    assert [(row.label, row.value) for row in bars.rows] == [("62 × 62", 112.0), ("dense", 25.0), ("elsewhere", 8.0)]
+    assert not bars.log, "a bar in the room of the longest is read as its share"
+
+
 def test_counting_where_weights_are_made_anew():
     normed = wrapped(nn.utils.parametrizations.weight_norm(nn.Conv2d(3, 4, 3)))
     numbers = run_demo("counting", model=normed).numbers
@@ -172,6 +183,7 @@ def test_counting_where_layers_are_shared_and_weights_are_tied():
     assert shared["macs"] == 4 * 36 * places
     assert shared["connections"] == 4 * 37 * places
     assert shared["uses_of_a_weight"] == places
+    assert (numbers["parameters_counted_again"], numbers["parameters_elsewhere"]) == (16, 0)
 
 
 class TestActivations:

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from viztool.render.canvas import Canvas
+from viztool.render.canvas import Canvas, Fill, Line, Placed, Text
 from viztool.render.colormaps import NOT_A_NUMBER, color_bar, colorize, overlay
+from viztool.render.panels import Bar, Bars
 from viztool.render.parts import draw_cells
 from viztool.render.predictions import Predictions
 from viztool.render.raster import raster
@@ -208,3 +209,27 @@ def test_a_file_name_that_is_no_text_can_be_drawn():
     canvas.text("caf\udce9.jpg", 90, 15, BODY, "right")
     assert (raster(canvas) < 128).any()
     assert text_width("caf\udce9.jpg", BODY) == text_width("caf?.jpg", BODY)
+
+
+class TestBars:
+    ROWS = (Bar("least", 1.0, "1"), Bar("more", 100.0, "100"), Bar("most", 10_000.0, "10,000"))
+
+    @staticmethod
+    def drawn(bars):
+        (placed,) = (drawn for drawn in bars.draw().drawn if isinstance(drawn, Placed))
+        return placed.canvas.drawn
+
+    def test_a_bar_is_its_share_of_the_room_that_it_stands_in(self):
+        track, bar = [drawn.width for drawn in self.drawn(Bars(self.ROWS, "")) if isinstance(drawn, Fill)][-2:]
+        assert track == bar
+        assert [drawn for drawn in self.drawn(Bars(self.ROWS, "")) if isinstance(drawn, Line)] == []
+
+    def test_in_powers_of_ten_it_stands_on_a_scale_and_in_no_room_that_it_would_be_a_share_of(self):
+        drawn = self.drawn(Bars(self.ROWS, "", log=True))
+        fills = [each for each in drawn if isinstance(each, Fill)]
+        lines = [each.start[0] for each in drawn if isinstance(each, Line)]
+        powers = [each.text for each in drawn if isinstance(each, Text) and each.align == "center"]
+        assert powers == ["0.1", "1", "10", "100", "1,000", "10,000"]
+        ends = [each.x + each.width for each in fills]
+        assert len(fills) == 3
+        assert [abs(end - lines[at]) <= 1 for end, at in zip(ends, (1, 3, 5), strict=True)] == [True] * 3

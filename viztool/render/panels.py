@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import ceil, floor, log10
 from typing import Any, Protocol
 
 import numpy as np
@@ -27,6 +28,8 @@ _TALLEST = 1.25  # height : width of a picture at most
 _TINY_LINE = 15
 _FAINT = 1.7  # a cell's colour is that of a value this much smaller: a number stands on it
 _BAR_ROW = 24
+_TRACK: Color = (240, 242, 244)
+_POWER_ROOM = 44  # pixels from one number of a scale to the next, at least
 _TABLE_ROW = 24
 
 Array = npt.NDArray[np.float64]
@@ -188,7 +191,10 @@ class Bar:
 
 @dataclass(frozen=True)
 class Bars:
-    """Bars from zero to the right, one below another. log: in powers of ten, from a tenth of the least."""
+    """Bars from zero to the right, one below another. log: in powers of ten, from a tenth of the least.
+
+    A bar stands in the room of the longest, as its share; in powers of ten it has none, and stands on a scale.
+    """
 
     rows: Sequence[Bar]
     name: str
@@ -203,19 +209,33 @@ class Bars:
 
     def draw(self) -> Canvas:
         width = width_of(self.across)
-        page = Canvas(_BAR_ROW * len(self.rows) + 4, width)
+        rows = _BAR_ROW * len(self.rows)
+        page = Canvas(rows + (_TINY_LINE + 8 if self.log else 4), width)
         left = min(max(text_width(row.label, SMALL) for row in self.rows) + 14, round(0.5 * width))
         room = width - left - max(text_width(row.text, SMALL) for row in self.rows) - 10
         top = self.top if self.top is not None else max(max(row.value for row in self.rows), 1e-12)
+        if self.log:
+            self._draw_scale(page, left, room, rows, top)
         for index, row in enumerate(self.rows):
             y = index * _BAR_ROW
             page.text(fit(row.label, left - 10, SMALL), 0, y + 17, SMALL.with_color(INK))
             length = round(room * min(max(self._share(row.value, top), 0.0), 1.0))
-            page.fill(left, y + 6, room + 1, 13, (240, 242, 244))
+            if not self.log:
+                page.fill(left, y + 6, room + 1, 13, _TRACK)
             if length:
                 page.fill(left, y + 6, length + 1, 13, row.color)
             page.text(row.text, left + room + 8, y + 17, SMALL.with_color(INK))
         return captioned(page, self.name, self.lines, width)
+
+    def _draw_scale(self, page: Canvas, left: int, room: int, height: int, top: float) -> None:
+        """A line at each power of ten, or at as many as have room for their numbers."""
+        least = min((row.value for row in self.rows if row.value > 0), default=top) / 10
+        powers = range(ceil(log10(least) - 1e-9), floor(log10(top) + 1e-9) + 1)
+        for power in powers[:: max(1, ceil(len(powers) * _POWER_ROOM / room))]:
+            at = left + round(room * self._share(10.0**power, top))
+            page.line((at, 2), (at, height + 2), RULE)
+            text = f"{10.0**power:,g}" if -4 < power < 5 else number(10.0**power, ".0e")
+            page.text(text, at, height + 16, TINY, "center")
 
     def _share(self, value: float, top: float) -> float:
         """How much of the longest bar a value has."""

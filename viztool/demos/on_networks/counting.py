@@ -73,7 +73,9 @@ def counting(model: Model, photos: Sequence[Photo], seed: int) -> Story:
     ]
     left_out = len(layers) - len(shown)
     story.numbers["layers_not_shown"] = left_out
-    _by_stage(story, layers)
+    counted = {id(each): each.numel() for layer in layers for each in modules[layer["name"]].parameters()}
+    elsewhere = table.parameters - sum(counted.values())
+    _by_stage(story, layers, elsewhere, sum(layer["parameters"] for layer in layers) - sum(counted.values()))
     story.band(
         "Layer by layer",
         [
@@ -104,30 +106,33 @@ def _stage(shape: Sequence[int]) -> str:
     return " × ".join(map(str, sides)) if len(sides) > 1 and max(sides) > 1 else "dense"
 
 
-def _by_stage(story: Story, layers: Sequence[dict[str, Any]]) -> None:
-    """What the layers of each resolution have in sum: the first have the work, the last the weights."""
+def _by_stage(story: Story, layers: Sequence[dict[str, Any]], elsewhere: int, again: int) -> None:
+    """What the layers of each resolution have in sum: the first have the work, the last the weights.
+
+    elsewhere: parameters of layers that have no multiply-adds. again: those that a second layer counts, too.
+    """
     stages: dict[str, dict[str, int]] = {}
     for layer in layers:
         sums = stages.setdefault(layer["stage"], {"parameters": 0, "macs": 0})
         for what in sums:
             sums[what] += layer[what]
-    story.numbers["stages"] = stages
+    story.numbers |= {"stages": stages, "parameters_elsewhere": elsewhere, "parameters_counted_again": again}
     if not stages:
         return
+    blue, orange = (122, 152, 186), (214, 150, 92)
+    weights = [Bar(stage, float(sums["parameters"]), f"{sums['parameters']:,}", blue) for stage, sums in stages.items()]
+    lines = []
+    if elsewhere:
+        weights.append(Bar("elsewhere", float(elsewhere), f"{elsewhere:,}", blue))
+        lines.append("elsewhere: in layers without multiply-adds, such as batch norm")
+    if again:
+        lines.append(f"layers that share weights each have them here: {again:,} are counted again")
+    work = [Bar(stage, float(sums["macs"]), f"{sums['macs']:,}", orange) for stage, sums in stages.items()]
     story.band(
         "Stage by stage",
-        ["The layers of each resolution together; the bars are in powers of ten."],
-        *(
-            Bars(
-                [Bar(stage, float(sums[what]), f"{sums[what]:,}", color) for stage, sums in stages.items()],
-                name,
-                log=True,
-            )
-            for what, name, color in (
-                ("parameters", "Parameters", (122, 152, 186)),
-                ("macs", "Multiply-adds", (214, 150, 92)),
-            )
-        ),
+        ["The layers of each resolution together."],
+        Bars(weights, "Parameters", lines),
+        Bars(work, "Multiply-adds"),
     )
     story.on_slide()
 
