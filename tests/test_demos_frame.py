@@ -2,13 +2,16 @@
 
 import json
 import re
+import shlex
 import subprocess
 import sys
+from html import unescape
 from pathlib import Path
 
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from torch import nn
 
 import viztool
 from viztool.cli import main
@@ -38,6 +41,11 @@ def told():
 
 def run(*arguments):
     return CliRunner().invoke(main, [str(argument) for argument in arguments])
+
+
+def body(drawing):
+    """All of an SVG but how it was made, which has the name of the file."""
+    return re.sub(r"<metadata.*?</metadata>", "", drawing, flags=re.DOTALL)
 
 
 def only(monkeypatch, names):
@@ -304,6 +312,35 @@ class TestCommandLine:
         manifest = json.loads(result.stdout)["results"][0]
         assert manifest["files"] == ["out/s.png"]
         assert manifest["subject"] == "grace_hopper.jpg · 512 × 600"
+
+    @pytest.mark.parametrize(
+        "arguments",
+        [
+            ["checkerboard"],
+            ["checkerboard", "--kernel", "4", "--stride", "3"],
+            ["convolution", "--size", "5x6", "--transposed", "--slide"],
+            ["sobel", "cat.png", "--kernel", "1 0 -1; 2 0 -2; 1 0 -1"],
+            ["counting", "--model", "nets.py:build", "--size", "40", "--mean", "0.5", "--slide"],
+            ["activations", "cat.png", "--model", "nets.py:build", "--seed", "3"],
+        ],
+    )
+    def test_the_foot_has_the_command_that_draws_it_again(self, folder, arguments):
+        Path("nets.py").write_text(
+            "from torch import nn\ndef build():\n    return nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU())\n"
+        )
+        assert run("demo", *arguments, "-o", "first.svg", "--force").exit_code == 0
+        drawn = body(Path("first.svg").read_text())
+        (typed,) = {found for found in re.findall(r"viztool demo [^<·]*", unescape(drawn)) if arguments[0] in found}
+        again = shlex.split(typed.strip())
+        assert sorted(again[2:]) == sorted(arguments)
+        assert run(*again[1:], "-o", "second.svg").exit_code == 0
+        assert body(Path("second.svg").read_text()) == drawn
+
+    def test_a_photo_that_has_no_part_in_the_answer_is_not_named(self, told):
+        net = viztool.wrap_model(nn.Conv2d(3, 4, 3), size=40, mean=0.5, std=0.5)
+        result = run_demo("counting", model=net)
+        assert (result.subject, result.photo) == ("as given", None)
+        assert result.command == 'run_demo("counting", model=model)'
 
     @pytest.mark.parametrize(
         ("arguments", "code", "message"),

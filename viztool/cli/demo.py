@@ -7,6 +7,7 @@ import os
 import re
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
 
 _OWN = ("kernel", "ksize", "border", "stride", "padding", "dilation", "transposed", "size")
 """The options of single demos; --size is also a network's."""
+
+_NETWORK = ("model", "weights", "classes", "mean", "std", "channel_order", "value_range", "resize", "output_is", "size")
+"""The options that say which network, and how it takes a photo."""
 
 
 def complete_demo(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
@@ -110,6 +114,7 @@ def _draw(
     # busy machine.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     from viztool.demos import demos, network_demos, run_demo
+    from viztool.demos.command import command_of
     from viztool.demos.registry import check_options, find, find_on_network
 
     output, force, npz, verbose = (options.pop(key) for key in ("output", "force", "npz", "verbose"))
@@ -131,6 +136,7 @@ def _draw(
         if len(todo) == 1:
             check_options(todo[0].name, tells[0], given)
     photos = _photos(photos_of(paths, options.pop("recursive")))
+    network = _network_words(size) if of_network else []
     model = _model(options, size)
     sources = [source for source, _ in photos]
     groups: list[tuple[str, Any]]
@@ -152,6 +158,9 @@ def _draw(
                 source=[shown for shown, _ in chosen] or "photo",
                 **given,
             )
+            if of_network:
+                shown = [source for source, _ in chosen]
+                result = replace(result, command=command_of(one.name, shown, given, seed, network))
             result = result.as_slide() if as_slide else result
             batch.wrote(result, save(result, target, force, suffix=_suffix(one, as_slide=as_slide)))
             if verbose:
@@ -201,6 +210,18 @@ def _model(options: dict[str, Any], size: str | None) -> Model | None:
         sides = tuple(int(part) for part in re.split("[,x×]", size))
     options["size"] = None if sides is None else sides[0] if len(sides) == 1 else sides
     return load(options)
+
+
+def _network_words(size: str | None) -> list[str]:
+    """The words of the command that name the network."""
+    given = {**click.get_current_context().params, "size": size}
+    words: list[str] = []
+    for name in _NETWORK:
+        value = given.get(name)
+        if value is not None:
+            values = value if isinstance(value, tuple) else (value,)
+            words += [f"--{name.replace('_', '-')}", ",".join(map(str, values))]
+    return words
 
 
 def _as_taken(one: Demo, name: str, value: Any) -> Any:

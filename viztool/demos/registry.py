@@ -41,10 +41,11 @@ class Demo:
 
 @dataclass(frozen=True)
 class NetworkDemo:
-    """A demo's question to a network."""
+    """A demo's question to a network. sees: whether photos have a part in the answer."""
 
     title: str
     tell: Tell
+    sees: bool = True
 
 
 _demos = Registry[Demo]("demo", DemoError)
@@ -78,14 +79,14 @@ def demo(
     return add
 
 
-def on_network(name: str, title: str) -> Callable[[Tell], Tell]:
+def on_network(name: str, title: str, *, sees: bool = True) -> Callable[[Tell], Tell]:
     """Add the demo's question to a network: a function of a `Model`, photos, a seed and options; returns a `Story`.
 
-    title: the question, short, as the network's name stands before it.
+    title: the question, short, as the network's name stands before it. sees: False if no photo has a part in it.
     """
 
     def add(tell: Tell) -> Tell:
-        _on_networks.add(name, NetworkDemo(title, tell))
+        _on_networks.add(name, NetworkDemo(title, tell, sees))
         return tell
 
     return add

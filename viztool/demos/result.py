@@ -24,7 +24,10 @@ _LAST_MS = 2000  # the whole, before it begins again
 
 @dataclass(frozen=True, eq=False, repr=False)
 class DemoResult(Result):
-    """One demo on one photo, or asked of one network. subject: what it was told of, in words."""
+    """One demo on one photo, or asked of one network. subject: what it was told of, in words.
+
+    command: draws its sheet again.
+    """
 
     name: str
     title: str
@@ -33,6 +36,7 @@ class DemoResult(Result):
     story: Story
     photo: Picture | None
     seed: int
+    command: str
     is_slide: bool = False
 
     def drawing(self) -> Canvas:
@@ -47,7 +51,7 @@ class DemoResult(Result):
                 claims=[Stated(claim.sentence, claim.verdict, claim.condition) for claim in self.claims],
                 notes=self.story.notes,
                 bands=self.story.bands,
-                footer=f"{made_by()} · viztool demo {self.name} · "
+                footer=f"{made_by()} · {self.command} · "
                 f"seed {self.seed} · checks passed when this was drawn: {len(self.story.checks)}",
             )
         )
@@ -60,7 +64,8 @@ class DemoResult(Result):
         band = next((band for band in self.story.bands if band.slide), self.story.bands[0])
         shown = {claim.number: Stated(claim.sentence, claim.verdict, claim.condition) for claim in self.claims}
         stated = shown.get(self.story.slide_claim or 0, next(iter(shown.values()), None))
-        footer = " · ".join(part for part in (self.subject, made_by(), f"viztool demo {self.name}") if part)
+        drawn_by = f"{self.command} --slide" if self.command.startswith("viztool ") else f"{self.command}.as_slide()"
+        footer = " · ".join(part for part in (self.subject, made_by(), drawn_by) if part)
         return slide(self.title, band.panels, stated, band.lines, footer)
 
     def save(self, path: str | PathLike[str], *, force: bool = True) -> Path:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from viztool.demos.claims import claim
+from viztool.demos.command import command_of
 from viztool.demos.errors import WrongNumberError
 from viztool.demos.photo import Photo, as_photo
 from viztool.demos.registry import Demo, check_options, find, find_on_network
@@ -47,7 +48,12 @@ def run_demo(
     except WrongNumberError as error:
         raise WrongNumberError(f"{found.name}: {error}") from error
     title = found.title if model is None or asked is None else f"{model.name}: {asked.title}"
-    return _result(found, title, story, photos, model, seed)
+    given = [] if photo is None else [each.source for each in photos]
+    command = command_of(found.name, given, options, seed)
+    if model is not None:  # which came from Python, and no command names it; who knows one that does puts it in
+        command = f'run_demo("{found.name}", model=model)'
+    sees = found.sees if asked is None else asked.sees
+    return _result(found, title, story, photos, model, seed, command, sees)
 
 
 def _photos(photo: Picture | Sequence[Picture] | None, source: str | Sequence[str], own: str) -> list[Photo]:
@@ -58,20 +64,28 @@ def _photos(photo: Picture | Sequence[Picture] | None, source: str | Sequence[st
 
 
 def _result(
-    found: Demo, title: str, story: Story, photos: Sequence[Photo], model: Model | None, seed: int
+    found: Demo,
+    title: str,
+    story: Story,
+    photos: Sequence[Photo],
+    model: Model | None,
+    seed: int,
+    command: str,
+    sees: bool,
 ) -> DemoResult:
     first = photos[0]
-    if model is None:
-        subject = f"{first.source} · {first.size}" if found.sees else ""
-    else:
-        subject = f"{model.weights} · {first.source}" if len(photos) == 1 else f"{model.weights} · {len(photos)} photos"
+    parts = [] if model is None else [model.weights]
+    if sees:
+        several = first.source if len(photos) == 1 else f"{len(photos)} photos"
+        parts.append(f"{first.source} · {first.size}" if model is None else several)
     return DemoResult(
         name=found.name,
         title=title,
-        subject=subject,
+        subject=" · ".join(parts),
         # What is true of textbooks says nothing of one network, which is asked something else.
         claims=tuple(claim(number) for number in found.claims) if model is None else (),
         story=story,
-        photo=first.rgb if found.sees or model is not None else None,
+        photo=first.rgb if sees else None,
         seed=seed,
+        command=command,
     )

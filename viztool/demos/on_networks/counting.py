@@ -21,7 +21,7 @@ from viztool.tensors.tree import tensors_in
 _MOST = 24
 
 
-@on_network("counting", "where are its weights?")
+@on_network("counting", "where are its weights?", sees=False)
 def counting(model: Model, photos: Sequence[Photo], seed: int) -> Story:
     """From the layer table: the layers with weights, and how often each weight is used."""
     net = unwrap(model)
