@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any, Literal, TypeAlias
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -21,6 +22,7 @@ Score: TypeAlias = Callable[[Any], Tensor]
 """From a network's output to one score an image, (N,)."""
 
 _WHOLE = re.compile(r"-?\d+")
+_TRUTHS = (bool, np.dtype(bool), torch.bool)
 
 Target: TypeAlias = int | str | Sequence[int | str] | Tensor | Score | None
 
@@ -149,13 +151,15 @@ def _index(target: Any, names: Sequence[str] | None, count: int) -> int:
     if isinstance(target, str) and not (names is None and _WHOLE.fullmatch(target)):
         return _named(target, names, count)
     try:
+        if getattr(target, "dtype", type(target)) in _TRUTHS:  # they count as 0 and 1, and nobody means these
+            raise TypeError
         index = int(target) if isinstance(target, str) else operator.index(target)
     except (TypeError, ValueError, RuntimeError):
         raise TargetError(f"a target is a class index, a class name or a callable, not {target!r}") from None
-    if not -count <= index < count:
+    if not 0 <= index < count:
         classes = f"{count} class{'' if count == 1 else 'es'}"
         raise TargetError(f"class {index} is not one of the network's {classes}, 0 to {count - 1}")
-    return index % count
+    return index
 
 
 def _named(name: str, names: Sequence[str] | None, count: int) -> int:
