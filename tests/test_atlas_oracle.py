@@ -147,6 +147,15 @@ def test_moments_and_counts(case):
                 assert unit.quantile(share) == pytest.approx(wanted, rel=bins.RELATIVE_ERROR, abs=2.0**-16)
 
 
+@pytest.mark.parametrize("share", [1.5, -0.1, float("nan")])
+def test_a_quantile_is_of_a_share(case, share):
+    atlas, maps, *_ = case
+    unit = atlas[next(iter(maps))][0]
+    with pytest.raises(viztool.errors.SettingError) as raised:
+        unit.quantile(share)
+    assert str(raised.value) == f"a quantile is of a share from 0 to 1, not of {share}"
+
+
 def test_the_maxima_of_each_photo(case):
     atlas, maps, *_ = case
     for name, values in maps.items():

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pyarrow.compute as pc
 
 from viztool.atlas import bins, tables
-from viztool.errors import LayerError
+from viztool.errors import LayerError, SettingError
 from viztool.render.numbers import number
 
 if TYPE_CHECKING:
@@ -94,7 +94,12 @@ class Unit:
         return self._number("active")
 
     def quantile(self, share: float) -> float:
-        """The value that this share of all positions of all photos does not exceed: right to 0.78 %, see `bins`."""
+        """The value that this share of all positions of all photos does not exceed: right to 0.78 %, see `bins`.
+
+        Raises SettingError unless it is from 0 to 1.
+        """
+        if not 0 <= share <= 1:
+            raise SettingError(f"a quantile is of a share from 0 to 1, not of {share}")
         return bins.quantile(self._of.counts("position")[self.channel], share)
 
     @property
