@@ -47,13 +47,16 @@ class TestBeforeTheFirstPhoto:
             (("features", "-l", "conv"), "no layer matches 'conv'; "),
             (("evaluate", "-l", "conv"), "no layer matches 'conv'; "),
             (("dream", "-l", "conv"), "no layer matches 'conv'; "),
+            (("explore", "-l", "conv"), "no layer matches 'conv'; "),
+            (("atlas build", "-l", "conv", "-o", "my.atlas"), "no layer matches 'conv'; "),
+            (("features", "--mean", "1,2"), "mean has 2 values, and the network takes 3 channels\n"),
             (("features", "-o", "sheet.txt"), "sheet.txt has the suffix .txt; a picture is written as .png, "),
         ],
     )
     def test_wrong_options_are_said_once(self, folder, command, message):
-        photos = "photos" if "-o" not in command else "photo.png"
+        photos = "photos" if "sheet.txt" not in command else "photo.png"
         name, *options = command
-        result = run(name, photos, *options, *NET)
+        result = run(*name.split(), photos, *options, *NET)
         assert result.exit_code == 2
         assert result.stdout == ""
         assert result.stderr.count("\n") == 1
@@ -66,10 +69,25 @@ class TestBeforeTheFirstPhoto:
         assert run("cam", "photo.png", "--target", "9", *NET).exit_code == 2
         assert run("cam", "photo.png", *NET).exit_code == 1, "a file in the way is no wrong usage"
 
-    @pytest.mark.parametrize("command", [("kernels", "-l", "conv"), ("kernels", "--target", "9")])
+    @pytest.mark.parametrize(
+        "command", [("kernels", "-l", "conv"), ("kernels", "--target", "9"), ("kernels", "-l", "0", "-c", "999")]
+    )
     def test_of_kernels(self, folder, command):
         result = run(*command, "-m", "nets.py:build")
         assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
+
+    @pytest.mark.parametrize("command", ["layers", "features photo.png", "explore photo.png"])
+    def test_a_network_that_nobody_knows(self, folder, command):
+        result = run(*command.split(), "-m", "nosuch")
+        assert (result.exit_code, result.stdout) == (2, "")
+        assert result.stderr == "Error: unknown network 'nosuch': `viztool models` lists what there is\n"
+
+    @pytest.mark.parametrize("options", [("-l", "conv"), ("-l", "0", "-c", "999"), ("-l", "0", "-c", "x")])
+    def test_of_an_atlas(self, folder, options):
+        assert run("atlas", "build", "photos", "-l", "0", "-o", "my.atlas", *NET).exit_code == 0
+        result = run("atlas", "show", "my.atlas", *options)
+        assert (result.exit_code, result.stdout) == (2, "")
+        assert result.stderr.count("\n") == 1
 
     def test_a_bad_photo_is_no_wrong_usage(self, folder):
         Path("photos/b.png").write_text("no picture")

@@ -345,6 +345,9 @@ class TestCommandLine:
     @pytest.mark.parametrize(
         ("arguments", "code", "message"),
         [
+            (["--slide"], 2, "--slide is of a demo: name it; `viztool demo` lists them"),
+            (["--stride", "2"], 2, "--stride is of a demo: name it; `viztool demo` lists them"),
+            (["convolution", "--size", "axb"], 2, "the size 'axb' is not of the form HxW, such as 7x9"),
             (["sobell"], 2, "no demo is called 'sobell'; nearest: sobel"),
             (["sobel", "-m", "resnet18"], 2, "sobel has no question to a network; these have:"),
             (["sobel", "--stride", "2"], 2, "sobel has no option 'stride'; it has kernel, ksize, border"),

@@ -13,6 +13,10 @@ class LayerError(ViztoolError):
     """A layer is unknown, never ran, was overwritten, or has no map to draw."""
 
 
+class ChannelError(LayerError):
+    """A layer has no such channel."""
+
+
 class UnrelatedError(LayerError):
     """A score does not depend on a layer by a gradient."""
 

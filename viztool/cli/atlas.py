@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from viztool.cli.batch import Batch, output_options
-from viztool.cli.errors import reported
+from viztool.cli.checks import check_layers
+from viztool.cli.errors import reported, usage
 from viztool.cli.options import layers_option, load, model_options
 
 if TYPE_CHECKING:
@@ -67,6 +68,8 @@ def build(
 
     find_engine(workers)  # wrong usage first, not when the network is loaded
     model = load(options)
+    with usage():
+        check_layers(model, layers)
     built = build_atlas(
         model,
         photos[0] if len(photos) == 1 else list(photos),
@@ -110,7 +113,9 @@ def show(
     album = Album(opened, photos)
     if channels is not None and len(layers) != 1:
         raise click.UsageError("-c names channels of one layer; give that layer with -l")
-    sheets = [AtlasSheet(opened, layer, chosen(opened, layer, channels), album) for layer in layers or opened.layers]
+    with usage():
+        shown = {layer: chosen(opened, layer, channels) for layer in layers or opened.layers}
+    sheets = [AtlasSheet(opened, layer, units, album) for layer, units in shown.items()]
     batch = _batch(options)
     stem = Path(folder).name.removesuffix(".atlas")
     targets = _targets(options["output"], [f"{stem}_{sheet.layer or 'network'}_atlas.png" for sheet in sheets])

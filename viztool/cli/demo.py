@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from viztool.cli.batch import STDIN, STDOUT, Batch, check_output, output_options, photos_of, refuse_existing, save
-from viztool.cli.errors import reported, usage
+from viztool.cli.errors import WrongUsageError, reported, usage
 from viztool.cli.options import load, model_options
 from viztool.cli.progress import progress
 
@@ -70,6 +70,9 @@ def demo(name: str | None, paths: tuple[str, ...], every: bool, **options: Any) 
     size = own.pop("size", None)
     batch = Batch(options.pop("as_json"), options.pop("quiet"), options.pop("open_it"))
     if name is None and not every:
+        if as_slide or own:
+            word = "slide" if as_slide else next(iter(own))
+            raise WrongUsageError(f"--{word} is of a demo: name it; `viztool demo` lists them")
         _list(batch)
         return
     if every and name is not None:
@@ -227,7 +230,10 @@ def _network_words(size: str | None) -> list[str]:
 def _as_taken(one: Demo, name: str, value: Any) -> Any:
     """A whole number where the demo takes one; the demo itself refuses what it does not have."""
     from viztool.demos import DemoError
+    from viztool.demos.sliding import parse_size
 
+    if name == "size":
+        parse_size(value)
     if name == "kernel" and isinstance(one.options.get(name), int):
         try:
             return int(value)

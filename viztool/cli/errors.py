@@ -11,7 +11,7 @@ from typing import ParamSpec, TypeVar
 
 import click
 
-from viztool.errors import SettingError, ViztoolError
+from viztool.errors import ChannelError, SettingError, ViztoolError
 
 _DEBUG = "viztool.debug"
 _ARGUMENTS = "viztool.arguments"
@@ -87,6 +87,6 @@ def reported(command: Callable[P, R]) -> Callable[P, R]:
             if debugging():
                 raise
             click.echo(f"Error: {one_line(error)}", err=True)
-            sys.exit(2 if isinstance(error, SettingError) else 1)
+            sys.exit(2 if isinstance(error, (SettingError, ChannelError)) else 1)
 
     return wrapper

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from viztool.cli.batch import Batch, plan, refuse_existing
-from viztool.cli.errors import reported
+from viztool.cli.batch import Batch, photos_of, plan, refuse_existing
+from viztool.cli.checks import check_layers
+from viztool.cli.errors import reported, usage
 from viztool.cli.options import layers_option, load, model_options
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ def explore(
     It opens from disk, offline: click a unit and see what it looked at, and the sum that made it. PATH is a picture, a
     folder of pictures, a glob, or - for standard input; several photos are on one page, with a switch.
     """
-    jobs = plan(paths, None, "explore")
+    jobs = plan(photos_of(paths, recursive=False), None, "explore")
     target = _target(output, jobs[0].target)
     refuse_existing(target, force)
     batch = Batch(as_json, quiet, open_it)
@@ -64,6 +65,8 @@ def explore(
         from viztool.explorer import explore as make
 
         model = load(options)
+        with usage():
+            check_layers(model, layers)
         with batch.attempt(names[0]):
             finished = target.with_name(f".{target.name}.unfinished")
             run = _run(finished) if kernels else None

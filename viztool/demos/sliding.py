@@ -183,14 +183,19 @@ def _frame_cell(cells: Picture, row: int, column: int, cell: int) -> None:
     cv2.rectangle(cells, corner, ((column + 1) * cell - 1, (row + 1) * cell - 1), INK, 2)
 
 
+def parse_size(size: str) -> tuple[int, int]:
+    """(height, width) from "7x9". Raises DemoError for anything else."""
+    found = re.fullmatch(r"\s*(\d+)\s*[x×,]\s*(\d+)\s*", str(size))
+    if found is None:
+        raise DemoError(f"the size {size!r} is not of the form HxW, such as 7x9")
+    return int(found[1]), int(found[2])
+
+
 def parse_sliding(
     photo: Photo, kernel: int, stride: int, padding: int, dilation: int, size: str, *, transposed: bool
 ) -> Sliding:
     """A kernel of whole numbers that finds edges, over a part of the photo. Raises DemoError for what cannot be."""
-    found = re.fullmatch(r"\s*(\d+)\s*[x×,]\s*(\d+)\s*", str(size))
-    if found is None:
-        raise DemoError(f"the size {size!r} is not of the form HxW, such as 7x9")
-    height, width = int(found[1]), int(found[2])
+    height, width = parse_size(size)
     for name, value, least, most in (
         ("the height", height, 1, _LARGEST),
         ("the width", width, 1, _LARGEST),

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from viztool.errors import LayerError, ModelError, ViztoolError
+from viztool.errors import ChannelError, LayerError, ModelError, ViztoolError
 from viztool.hooks.naming import named_layers, unwrap
 from viztool.hooks.select import Pattern, select
 from viztool.kernels.ascent import generators
@@ -124,7 +124,7 @@ def channels_of(
         width = Stopped(model, [layer], size, fold=False).widths[layer]
         for index in channels:
             if not 0 <= index < width:
-                raise LayerError(f"layer {layer!r} has {width} channels, 0 to {width - 1}, and no {index}")
+                raise ChannelError(f"layer {layer!r} has {width} channels, 0 to {width - 1}, and no {index}")
         if not channels:
             raise LayerError("no channel is named; name at least one, or leave them out for the most selective")
         return Units(layer, tuple(channels), tuple(f"#{index}" for index in channels), width, "channels as asked")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from viztool.errors import ModelError
+from viztool.errors import ModelError, SettingError
 from viztool.models.catalog import DEFAULT, TIMM, entries, nearest
 from viztool.models.checkpoint import SUFFIXES, fit_checkpoint, read_checkpoint
 from viztool.models.classes import imagenet_classes, read_classes
@@ -64,7 +64,7 @@ def load_model(
     elif ":" in name:
         model = _load_own(name, weights, names, sides)
     else:
-        raise ModelError(_unknown(name))
+        raise SettingError(_unknown(name))
     model.net.eval().to(place)
     changes = Changes(mean, std, channel_order, value_range, resize)
     return replace(model, input=changes.of(model.input), output=model.output if output is None else output)

@@ -222,7 +222,7 @@ def check_channel_values(values: Any, channels: int, what: str) -> tuple[float, 
     except (TypeError, ValueError):
         raise SettingError(f"{what} must be a number or one for each channel, got {values!r}") from None
     if len(numbers) != channels:
-        raise ModelError(f"{what} has {len(numbers)} values, and the network takes {channels} channels")
+        raise SettingError(f"{what} has {len(numbers)} values, and the network takes {channels} channels")
     if not all(math.isfinite(number) for number in numbers):
         raise SettingError(f"{what} must be finite, got {_values(numbers)}")
     if what == "std" and min(numbers) <= 0:
