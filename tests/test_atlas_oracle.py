@@ -212,12 +212,26 @@ def test_what_is_unusual_in_a_photo(case):
     atlas, maps, _, model, paths = case
     found = atlas.unusual(model, viztool.read_image(paths[3]), count=7)
     assert len(found) == 7
-    assert [share for *_, share in found] == sorted(share for *_, share in found)
+    reached = []
     for name, channel, value, share in found:
         highest = maps[name][:, channel].reshape(len(paths), -1).max(1)
+        reached.append((bins.codes(highest) >= bins.codes(highest)[3]).mean())
         assert value == pytest.approx(float(highest[3]), rel=1e-4, abs=1e-6)
         codes = bins.codes(highest)
         assert share == (codes > codes[3]).mean()
+    assert reached == sorted(reached)
+
+
+def test_dead_and_saturated_units_are_not_unusual(tmp_path):
+    """None of the photos exceed their values, and yet all of them, or nine of ten, come as far."""
+    net = nn.Sequential(nn.Conv2d(3, 3, 1), nn.ReLU6()).eval()
+    with torch.no_grad():
+        net[0].weight.copy_(torch.tensor([0.0, 100.0, 1.0]).view(3, 1, 1, 1).expand(3, 3, 1, 1))
+        net[0].bias.copy_(torch.tensor([-1.0, -12.0, 0.0]))
+    model = viztool.wrap_model(net, size=8, mean=0.0, std=1.0)
+    photos = [np.full((8, 8, 3), 20 * grey, np.uint8) for grey in range(10)]
+    found = build_atlas(model, photos, tmp_path / "a", layers=["1"]).unusual(model, photos[8])
+    assert [(channel, share) for _, channel, _, share in found] == [(2, 0.1), (1, 0.0), (0, 0.0)]
 
 
 def test_a_photo_itself_is_not_unusual_to_a_unit_that_answers_to_all(case):

@@ -104,8 +104,9 @@ class Atlas:
         """The units that answer to this photo as to few others: (layer, channel, value, share above), rarest first.
 
         model: the one that the atlas is of. value: the spatial maximum. share above: of the atlas's photos, those whose
-        maximum is in a higher bin (see `bins`); of equal shares that one comes first whose bin fewer photos reach, then
-        that whose value is more standard deviations above its mean. Raises ViztoolError if the model has other weights,
+        maximum is in a higher bin (see `bins`). First comes the unit whose bin the fewest photos reach or exceed: a
+        dead one, which none exceed, comes last. Of equal ones that with the lower share above, then that whose value is
+        more standard deviations above its mean. Raises ViztoolError if the model has other weights,
         another preprocessing or precision: its values could not be compared.
         """
         from viztool.atlas.unusual import unusual

@@ -144,8 +144,8 @@ class UnusualSheet(Result):
                 subtitle=f"{self.atlas.about['fingerprint']['network']} · beside {self.atlas.photos:,} photos of "
                 f"{self.atlas.about['source']['name']}",
                 notes=[
-                    "Units whose spatial maximum on this photo is exceeded on the fewest photos of the atlas; of equal "
-                    "ones those come first that are most standard deviations above their mean.",
+                    "Units whose spatial maximum on this photo is reached or exceeded on the fewest photos of the "
+                    "atlas; of equal ones those come first that are most standard deviations above their mean.",
                     "Boxes: what each unit sees where its value is largest.",
                 ],
                 rows=rows,

@@ -104,5 +104,6 @@ def unusual(atlas: Atlas, model: Model | nn.Module, photo: Picture, count: int) 
                     float(deviations[channel]),
                 )
             )
-    found.sort(key=lambda one: (one.share, one.reached, -one.deviations))
+    # By those that come as far: none exceed a unit that is dead, or one that saturates, on any photo.
+    found.sort(key=lambda one: (one.reached, one.share, -one.deviations))
     return found[:count]
