@@ -220,3 +220,13 @@ def test_to_read_a_log_takes_no_torch():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
+
+
+def test_lines_that_are_thinned_out_are_read_in_short_and_keep_their_findings(tmp_path, monkeypatch):
+    broken(tmp_path / "run.jsonl", steps=40, every=1)
+    whole = read_log(tmp_path / "run.jsonl")
+    monkeypatch.setattr("viztool.monitor.report.History", lambda: History(most=4))
+    thin = read_log(tmp_path / "run.jsonl")
+    assert len(thin.run.steps) < 8 and thin.run.samples == whole.run.samples == 40
+    assert thin.run.spans == whole.run.spans and len(thin.run.spans) == 1
+    assert thin.numbers["layers"] == whole.numbers["layers"]

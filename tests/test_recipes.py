@@ -23,6 +23,16 @@ SHOWN = {
         found["alike"]["blocks.3"] == pytest.approx(1, abs=1e-4) and found["alike"]["blocks.6"] < 0.9
     ),
     "folder_to_npz": lambda found: set(found["shapes"].values()) == {(112, 14, 14)} and len(found["shapes"]) == 6,
+    "training_health": lambda found: all(
+        (kind, layer) in found["found"][kind]
+        for kind, layer in {
+            "dead-units": "3",
+            "not-finite": "2",
+            "update-too-large": "4",
+            "never-updated": "4",
+            "input-not-normalised": "0",
+        }.items()
+    ),
     "similarity_heatmap": lambda found: found["left"]["coffee"] > 0.7 > 0.3 > found["left"]["cat"],
 }
 """Of each recipe, what its picture claims."""

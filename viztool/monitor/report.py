@@ -13,7 +13,7 @@ import numpy as np
 
 from viztool.images import atomic_write
 from viztool.monitor.findings import Finding
-from viztool.monitor.log import LogError, lines_of
+from viztool.monitor.log import LogError, in_short, lines_of, parsed
 from viztool.monitor.quantities import QUANTITIES
 from viztool.monitor.rules import RULES
 from viztool.monitor.run import History, Row, Run, network_numbers
@@ -144,17 +144,20 @@ class Reader:
 
     def read(self) -> Run:
         """Take in all that is new. Raises LogError if it is no log, or has no sample at all."""
-        newest: dict[str, Any] | None = None
+        newest = b""
         for newest in lines_of(self.path, self._place):
             self._add(newest)
-        if newest is not None:
-            self._history.last = self._row(newest)
-        self._place = _whole_bytes(self.path)
+            self._place += len(newest)
+        if newest:
+            self._history.last = self._row(parsed(newest, self.path, self._history.samples))
         if not self._history.samples:
             raise LogError(f"{self.path} has no sample yet")
         return self._history.run(self.about, self._layers, self._findings)
 
-    def _add(self, line: Mapping[str, Any]) -> None:
+    def _add(self, text: bytes) -> None:
+        line = None if self._history.wants else in_short(text)
+        if line is None:
+            line = parsed(text, self.path, self._history.samples + 1)
         if "about" in line:
             self.about |= line["about"]
         if "layers" in line:
@@ -194,14 +197,6 @@ def _changed(before: list[Finding], now: list[Finding]) -> tuple[list[Finding], 
     key: Callable[[Finding], tuple[str, str]] = lambda finding: (finding.kind, finding.layer)  # noqa: E731
     old, new = set(map(key, before)), set(map(key, now))
     return [each for each in now if key(each) not in old], [each for each in before if key(each) not in new]
-
-
-def _whole_bytes(path: Path) -> int:
-    content = path.stat().st_size
-    with path.open("rb") as file:
-        file.seek(max(0, content - (1 << 20)))
-        tail = file.read()
-    return content - (len(tail) - tail.rfind(b"\n") - 1)
 
 
 __all__ = ["Comparison", "Reader", "Report", "Told", "compare_logs", "read_log"]
