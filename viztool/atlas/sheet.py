@@ -214,7 +214,7 @@ def _words(unit: Unit) -> list[str]:
 def _relevance_note(unit: Unit) -> list[str]:
     return (
         [
-            "Most relevant: where it matters most for the class that the network says (LRP-z⁺; the number is a part of "
+            "Most relevant: where it matters most for the class that the network says (LRP-z+; the number is a part of "
             "that class's score). Overlap: of its eight best photos, how many are among the eight most relevant."
         ]
         if unit.relevant
