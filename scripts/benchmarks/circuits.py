@@ -8,9 +8,8 @@ import numpy as np
 import torch
 
 import viztool
-from benchmarks.contest import Contest, cpu_seconds, row
+from benchmarks.contest import Contest, Work, cpu_seconds, row
 from viztool.attribution import attribute
-from viztool.circuits import circuit
 from viztool.circuits.looking import glance, shots
 from viztool.circuits.measure import Instead, Run, Unit
 from viztool.hooks.evaluating import evaluating
@@ -31,9 +30,21 @@ def photos() -> list[Picture]:
     return [np.kron(one, np.ones((16, 16, 1), np.uint8)) for one in small]
 
 
-@row(
-    f"all inputs of {LAYER}/{CHANNEL} on {PHOTOS} photos", "the whole network for each", figure="gain", mark=5, pairs=1
-)
+def measured(model: Model, given: list[Picture]) -> Work:
+    """Each input channel of the unit, knocked out on each photo; a look at each photo and a gradient are in it, too."""
+    known = survey(model.net, model.preprocess(given[0]))
+    source, unit = known.site(BEFORE), Unit(known.site(LAYER), CHANNEL)
+
+    def work() -> None:
+        with torch.no_grad(), evaluating(model.net), frozen(model.net):
+            seen = glance(model.net, shots(model, given, (LAYER, CHANNEL)), {LAYER: unit.site, BEFORE: source})
+            means = {name: rows.mean(0) for name, rows in seen.means.items()}
+            Run(model.net, model, known, seen, Instead("mean", means, 0), None).inputs(source, unit)
+
+    return work
+
+
+@row(f"inputs of {LAYER}/{CHANNEL} on {PHOTOS} photos", "the whole network for each", figure="gain", mark=5, pairs=1)
 def whole_runs(_: ExitStack) -> Contest:
     model, given = viztool.load_model(), photos()
     count = survey(model.net, model.preprocess(given[0])).site(BEFORE).channels
@@ -44,30 +55,22 @@ def whole_runs(_: ExitStack) -> Contest:
         for _ in range(count * PHOTOS // _BATCH):
             model.net(x)
 
-    note = "ours also measures outputs, interactions and gradients"
-    return Contest(lambda: circuit(model, LAYER, CHANNEL, given, BEFORE), forwards, cpu_seconds, note)
+    return Contest(measured(model, given), forwards, cpu_seconds)
 
 
-@row(f"single inputs of {LAYER}/{CHANNEL} on {PHOTOS} photos", "what stands between, for each", mark=1.2, pairs=3)
+@row(f"inputs of {LAYER}/{CHANNEL} on {PHOTOS} photos", "what stands between, for each", mark=1.2, pairs=3)
 def tails(_: ExitStack) -> Contest:
     model, given = viztool.load_model(), photos()
-    known = survey(model.net, model.preprocess(given[0]))
-    source, unit = known.site(BEFORE), Unit(known.site(LAYER), CHANNEL)
+    source = survey(model.net, model.preprocess(given[0])).site(BEFORE)
     between = model.net.get_submodule(LAYER)
     maps = torch.randn(_BATCH, *source.shape).contiguous(memory_format=torch.channels_last)
-
-    def ours() -> None:
-        with torch.no_grad(), evaluating(model.net), frozen(model.net):
-            seen = glance(model.net, shots(model, given, (LAYER, CHANNEL)), {LAYER: unit.site, BEFORE: source})
-            means = {name: rows.mean(0) for name, rows in seen.means.items()}
-            Run(model.net, model, known, seen, Instead("mean", means, 0), None).inputs(source, unit)
 
     @torch.no_grad()
     def forwards() -> None:
         for _ in range(source.channels * PHOTOS // _BATCH):
             between(maps)
 
-    return Contest(ours, forwards, cpu_seconds, "ours also looks at each photo first, and derives a gradient")
+    return Contest(measured(model, given), forwards, cpu_seconds)
 
 
 @row(f"relevance through {UNITS} units of {LAYER}", f"one relevance for each {EACH} of them", mark=3, pairs=3)
