@@ -46,16 +46,18 @@ def network(desk):
 
 @pytest.fixture(scope="module")
 def built(desk, network):
-    run("build", desk / "photos", "-o", desk / "own.atlas", "-l", "1", "-l", "3", "--thumbnails", *network)
+    run("build", desk / "photos", "-o", desk / "own.atlas", "-l", "1", "-l", "3", "--thumbnails", *network, code=1)
     return desk / "own.atlas"
 
 
 def test_build_says_what_there_is_and_what_was_left_out(desk, network, tmp_path):
-    said = run("build", desk / "photos", "-o", tmp_path / "a", "-l", "1", *network)
+    said = run("build", desk / "photos", "-o", tmp_path / "a", "-l", "1", *network, code=1)
     assert said.splitlines()[0].endswith("a: 6 units of 1 layer over 12 photos; 1 could not be looked at")
     assert "left out: cat/torn.png is text; use JPEG, PNG," in said
-    told = json.loads(run("build", desk / "photos", "-o", tmp_path / "a", "-l", "1", "--json", *network))
+    told = json.loads(run("build", desk / "photos", "-o", tmp_path / "a", "-l", "1", "--json", *network, code=1))
     assert (told["photos"], told["layers"], len(told["failed"])) == (12, {"1": 6}, 1)
+    run("build", desk / "photos" / "dog", "-o", tmp_path / "b", "-l", "1", *network)
+    assert run("check", tmp_path / "b") == "whole: 4 photos looked at, every checksum right\n"
 
 
 def test_show_draws_a_sheet_for_each_layer(built, tmp_path):
@@ -101,7 +103,9 @@ def test_check_finds_what_is_wrong(built, tmp_path):
     own = tmp_path / "own.atlas"
     shutil.copytree(built, own)
     said = run("check", own)
-    assert said.startswith("1 of 13 photos could not be looked at:\n  cat/torn.png is text; use JPEG")
+    assert said.startswith(
+        "whole: 12 photos looked at, every checksum right\n1 of 13 photos could not be looked at:\n  cat/torn.png is "
+    )
     part = next((own / "parts").iterdir())
     part.write_bytes(part.read_bytes()[:-1])
     (own / "units.parquet").write_bytes(b"")

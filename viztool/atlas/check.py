@@ -50,7 +50,10 @@ class Check:
             lines.append("the build has not ended; the same command goes on with it")
         elif not self.whole:
             lines.append("the same build command mends it")
-        return lines or [f"whole: {self.photos} photos, every checksum right"]
+        else:
+            seen = self.photos - len(self.failed)
+            lines.insert(0, f"whole: {seen:,} photos looked at, every checksum right")
+        return lines
 
     @property
     def numbers(self) -> dict[str, Any]:

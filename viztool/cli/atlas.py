@@ -61,7 +61,8 @@ def build(
 ) -> None:
     """Look through PHOTOS: a folder, a glob, a .txt list, .tar shards, a .parquet file, or URLs of these.
 
-    Whatever ends it, what is finished stays: the same command goes on from there, to the same tables.
+    Whatever ends it, what is finished stays: the same command goes on from there, to the same tables. Exits with 1 if a
+    photo could not be looked at; the atlas is of the others.
     """
     from viztool.atlas import build_atlas
     from viztool.atlas.engines import find_engine
@@ -92,6 +93,8 @@ def build(
             click.echo(f"left out: {reason if name in reason else f'{name}: {reason}'}", err=True)
         if len(built.failed) > 5:
             click.echo(f"and {len(built.failed) - 5} more; `viztool atlas check {output}` lists them", err=True)
+    if built.failed:
+        sys.exit(1)
 
 
 @atlas.command()
@@ -157,7 +160,7 @@ def photo(folder: str, photo: str, count: int, photos: str | None, npz: bool, **
 @click.option("--json", "as_json", is_flag=True, help="Print what was found as JSON.")
 @reported
 def check(folder: str, as_json: bool) -> None:
-    """Compare every checksum of an atlas, and say what is missing. Exits with 1 if it is not whole."""
+    """Compare every checksum of an atlas, and say what is missing or was left out. Exits with 1 if it is not whole."""
     from viztool.atlas.check import check_atlas
 
     found = check_atlas(folder)
