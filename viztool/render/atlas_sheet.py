@@ -125,6 +125,13 @@ def _draw_histogram(strip: Canvas, x: int, y: int, counted: Counted) -> None:
     strip.text(_number(low), x, below, TINY)
     strip.text(_number(high), x + width, below, TINY, "right")
     for name, value in counted.marks:
+        if not low <= value <= high:
+            words = f"{name} {_number(value)}: off the scale"
+            if value > high:
+                strip.text(f"{words} →", x + width, y - 4, TINY.with_color(_MARK), "right")
+            else:
+                strip.text(f"← {words}", x, y - 4, TINY.with_color(_MARK))
+            continue
         at = x + min(width - 1, round((value - low) / max(high - low, 1e-30) * width))
         strip.line((at, y), (at, y + height), _MARK)
         words = f"{name} {_number(value)}"

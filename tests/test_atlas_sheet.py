@@ -1,0 +1,28 @@
+"""The sheets of an atlas: what is written on them, and where."""
+
+from __future__ import annotations
+
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+
+from viztool.render.atlas_sheet import AtlasPage, Counted, UnitRow, atlas_page
+from viztool.render.svg import svg
+
+
+def words_on(rows=(), **options):
+    """All that is written on a sheet, in the order of drawing."""
+    root = ElementTree.fromstring(svg(atlas_page(AtlasPage("Title", "subtitle", [], rows, "footer", **options)), "{}"))
+    return ["".join(text.itertext()) for text in root.iter("{http://www.w3.org/2000/svg}text")]
+
+
+def row(value=0.5, lines=(), crops=()):
+    return UnitRow("1 / 0", lines, Counted(np.linspace(0, 1, 5), np.ones(4, np.int64), [("here", value)]), crops)
+
+
+@pytest.mark.parametrize(
+    ("value", "says"), [(0.5, "here 0.5"), (2.96, "here 2.96: off the scale →"), (-3.0, "← here −3: off the scale")]
+)
+def test_a_value_off_the_scale_is_not_drawn_at_its_end(value, says):
+    assert says in words_on([row(value)])
