@@ -26,3 +26,9 @@ def row(value=0.5, lines=(), crops=()):
 )
 def test_a_value_off_the_scale_is_not_drawn_at_its_end(value, says):
     assert says in words_on([row(value)])
+
+
+def test_numbers_are_not_cut():
+    said = " ".join(words_on([row(lines=["maximum 0.0148 ± 0.00349, up to 0.0183", "a" * 90])]))
+    assert "maximum 0.0148 ± 0.00349, up to 0.0183" in said
+    assert "aa…aa" in said  # nor does a long word run into the histogram

@@ -14,7 +14,7 @@ from viztool.render.heading import draw_heading
 from viztool.render.numbers import number
 from viztool.render.parts import MARGIN, WIDTH, blank_page, draw_footer, draw_lines
 from viztool.render.scaling import scaled
-from viztool.render.text import GREY, HEADING, RULE, SMALL, TINY, Color, fit
+from viztool.render.text import GREY, HEADING, RULE, SMALL, TINY, Color, fit, wrap
 
 _WORDS = 236
 _PLOT = (88, 214)  # height × width of a histogram
@@ -80,7 +80,8 @@ def _draw_row(row: UnitRow) -> Canvas:
     strip = blank_page(_ROW)
     strip.line((MARGIN, 0), (WIDTH - MARGIN - 1, 0), RULE)
     strip.text(fit(row.title, _WORDS - 12, HEADING), MARGIN, 28, HEADING)
-    draw_lines(strip, [fit(line, _WORDS - 12, SMALL) for line in row.lines], MARGIN, 50)
+    lines = [part for line in row.lines for part in wrap(line, _WORDS - 12, SMALL)]
+    draw_lines(strip, [fit(line, _WORDS - 12, SMALL) for line in lines], MARGIN, 50)
     _draw_histogram(strip, MARGIN + _WORDS, 22, row.histogram)
     x = MARGIN + _WORDS + _PLOT[1] + 28
     for crop in row.crops:
