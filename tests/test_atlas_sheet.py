@@ -32,3 +32,15 @@ def test_numbers_are_not_cut():
     said = " ".join(words_on([row(lines=["maximum 0.0148 ± 0.00349, up to 0.0183", "a" * 90])]))
     assert "maximum 0.0148 ± 0.00349, up to 0.0183" in said
     assert "aa…aa" in said  # nor does a long word run into the histogram
+
+
+def test_boxes_that_are_the_same_have_one_label_with_all_their_words():
+    whole, part = (0.0, 0.0, 60.0, 80.0), (0.0, 0.0, 30.0, 30.0)
+    boxes = [("1", whole), ("2", part), ("3", whole), ("4", (30.0, 40.0, 60.0, 80.0))]
+    view = np.zeros((60, 80, 3), np.uint8)
+    page = AtlasPage("Title", "subtitle", [], [], "footer", view=view, boxes=boxes)
+    root = ElementTree.fromstring(svg(atlas_page(page), "{}"))
+    found = {"".join(one.itertext()): one for one in root.iter("{http://www.w3.org/2000/svg}text")}
+    assert {"1, 3", "2", "4"} <= set(found)
+    # The second begins at the same corner: its label stands beside the first one's.
+    assert float(found["2"].get("x")) > float(found["1, 3"].get("x")) + 15

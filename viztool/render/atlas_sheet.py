@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +15,10 @@ from viztool.render.heading import draw_heading
 from viztool.render.numbers import number
 from viztool.render.parts import MARGIN, WIDTH, blank_page, draw_footer, draw_lines
 from viztool.render.scaling import scaled
-from viztool.render.text import GREY, HEADING, RULE, SMALL, TINY, Color, fit, wrap
+from viztool.render.text import GREY, HEADING, RULE, SMALL, TINY, Color, fit, text_width, wrap
+
+Box: TypeAlias = tuple[float, float, float, float]
+"""Top, left, bottom, right, in pixels of the photo."""
 
 _WORDS = 236
 _PLOT = (88, 214)  # height × width of a histogram
@@ -65,7 +69,7 @@ class AtlasPage:
     rows: Sequence[UnitRow]
     footer: str
     view: Picture | None = None
-    boxes: Sequence[tuple[str, tuple[float, float, float, float]]] = ()
+    boxes: Sequence[tuple[str, Box]] = ()
 
 
 def atlas_page(page: AtlasPage) -> Canvas:
@@ -81,7 +85,7 @@ def _draw_row(row: UnitRow) -> Canvas:
     strip.line((MARGIN, 0), (WIDTH - MARGIN - 1, 0), RULE)
     strip.text(fit(row.title, _WORDS - 12, HEADING), MARGIN, 28, HEADING)
     lines = [part for line in row.lines for part in wrap(line, _WORDS - 12, SMALL)]
-    draw_lines(strip, [fit(line, _WORDS - 12, SMALL) for line in lines], MARGIN, 50)
+    draw_lines(strip, lines, MARGIN, 50)
     _draw_histogram(strip, MARGIN + _WORDS, 22, row.histogram)
     x = MARGIN + _WORDS + _PLOT[1] + 28
     for crop in row.crops:
@@ -149,18 +153,33 @@ def _columns(counted: Counted, low: float, high: float) -> npt.NDArray[np.float6
     return np.asarray(np.diff(np.interp(ends, counted.edges, reached)).clip(0))
 
 
-def _draw_view(view: Picture, boxes: Sequence[tuple[str, tuple[float, float, float, float]]]) -> Canvas:
+def _draw_view(view: Picture, boxes: Sequence[tuple[str, Box]]) -> Canvas:
     height = 360
     scale = min(height / view.shape[0], (WIDTH - 2 * MARGIN) / view.shape[1])
     size = max(1, round(view.shape[0] * scale)), max(1, round(view.shape[1] * scale))
     strip = blank_page(size[0] + 24)
     strip.picture(MARGIN, 4, scaled(view, size, smooth=True))
-    for name, (top, left, bottom, right) in boxes:
+    taken: list[tuple[int, int, int]] = []
+    for (top, left, bottom, right), names in _same(boxes).items():
         x, y = MARGIN + round(left * scale), 4 + round(top * scale)
         strip.frame(x, y, max(2, round((right - left) * scale)), max(2, round((bottom - top) * scale)), _MARK, 2)
-        strip.fill(x, y, 24, 17, _MARK)
-        strip.text(name, x + 5, y + 13, TINY.with_color((255, 255, 255)))
+        words = ", ".join(names)
+        width = text_width(words, TINY) + 10
+        for start, end, other in sorted(taken):  # beside labels of boxes that begin at the same corner
+            if abs(y - other) < 17 and start < x + width and x < end:
+                x = end
+        taken.append((x, x + width, y))
+        strip.fill(x, y, width, 17, _MARK)
+        strip.text(words, x + 5, y + 13, TINY.with_color((255, 255, 255)))
     return strip
+
+
+def _same(boxes: Sequence[tuple[str, Box]]) -> dict[Box, list[str]]:
+    """The words of all that have the same box: the last of them would cover the others."""
+    found: dict[Box, list[str]] = {}
+    for name, box in boxes:
+        found.setdefault(box, []).append(name)
+    return found
 
 
 def _number(value: float) -> str:
