@@ -19,7 +19,7 @@ TILES = "tiles.tar"
 
 _TO_FILES = {"svg", "pdf", "png", "writing", "marks", "finding", "naming", "film"}  # how a drawing gets into a file
 
-_OF_TILES = ("atlas", "concepts")
+_OF_TILES = ("atlas", "circuit", "concepts")
 
 _ROOTS = {
     "features": ("viztool.features", "viztool.models.load"),

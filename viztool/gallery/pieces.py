@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from viztool.gallery.atlas_pieces import ATLAS_PIECES
+from viztool.gallery.circuit_pieces import CIRCUIT_PIECES
 from viztool.gallery.concept_pieces import CONCEPT_PIECES
 from viztool.gallery.demo_pieces import DEMO_PIECES
 from viztool.gallery.kernel_pieces import KERNEL_PIECES
@@ -116,6 +117,7 @@ PIECES = (
         ("attribute", "{inputs}/coffee.jpg", "--method", "guided_backprop", "--randomize", "weights"),
     ),
     *ATLAS_PIECES,
+    *CIRCUIT_PIECES,
     *CONCEPT_PIECES,
     *KERNEL_PIECES,
     *DEMO_PIECES,
