@@ -23,7 +23,7 @@ class TestClasses:
         assert (target.classes, target.names) == ((1, 0), ("tiger cat", "tabby"))
         assert target.score(LOGITS).tolist() == [2.0, 3.0]
 
-    @pytest.mark.parametrize("given", [2, "Egyptian cat", "egyptian CAT", "2", -2, [2, 2], ["Egyptian cat", 2]])
+    @pytest.mark.parametrize("given", [2, "Egyptian cat", "egyptian CAT", "2", [2, 2], ["Egyptian cat", 2]])
     def test_one_class_in_every_way_to_name_it(self, given):
         target = resolve(given, LOGITS, NAMED, 2)
         assert target.classes == (2, 2)
