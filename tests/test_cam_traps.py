@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 import viztool
 from viztool.cam import METHODS, class_activation_map
-from viztool.errors import LayerError, TargetError
+from viztool.errors import LayerError, ModelError, NoGradientError, TargetError
 
 
 def grad_cam(activations, gradients):
@@ -225,3 +225,56 @@ def test_a_constant_map_hides_all_however_its_enlarging_is_rounded():
         expected = (weights[:, None, None] * maps[0]).sum(0).relu()
     found = class_activation_map(net, x, "scorecam", 2, "layer").raw[0]
     torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
+
+
+class Overwriting(nn.Module):
+    """One ReLU in place, called twice, and a ReLU6 in place behind it: torch itself cannot derive it at the start."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem, self.conv, self.relu = nn.Conv2d(3, 4, 3), nn.Conv2d(4, 4, 3, padding=1), nn.ReLU(inplace=True)
+        self.cut, self.head = nn.ReLU6(inplace=True), nn.Linear(4, 3)
+
+    def forward(self, x):
+        x = self.stem(x)
+        for _ in range(2):
+            x = self.relu(self.conv(x))
+        return self.head(self.cut(x).mean((2, 3)))
+
+
+def test_a_network_that_nobody_can_derive_says_so_in_one_line():
+    torch.manual_seed(0)
+    net, x = Overwriting().eval(), torch.randn(1, 3, 16, 16)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        net(x).sum().backward()
+    for look in (lambda: class_activation_map(net, x, layer="stem"), lambda: viztool.attribute(net, x, "gradient")):
+        with pytest.raises(NoGradientError) as raised:
+            look()
+        assert str(raised.value) == (
+            "the network overwrites in place what its own gradient needs, so none can be had, in training neither: "
+            "take inplace=True from the layer that does it, or choose a later layer"
+        )
+    assert class_activation_map(net, x, layer="cut").raw.isfinite().all()
+
+
+def test_a_page_of_it_has_the_maps_and_the_classes_without_theirs():
+    torch.manual_seed(0)
+    model = viztool.wrap_model(Overwriting().eval(), size=16, mean=0.5, std=0.25)
+    photo = np.random.default_rng(0).integers(0, 256, (20, 20, 3), np.uint8)
+    page = viztool.explore(model, photo, layers=["stem", "cut"])
+    (seen,) = page.looks
+    assert [layer.of.name for layer in seen.layers] == ["stem", "cut"]
+    assert [one.cams for one in seen.classes] == [[None, None]] * 3
+    assert page.warning == "the network overwrites in place what its own gradient needs: the classes are without maps"
+    later = viztool.explore(model, photo, layers=["cut"])
+    assert all(one.cams[0] is not None for one in later.looks[0].classes)
+    assert later.warning == ""
+
+
+@pytest.mark.parametrize("look", [class_activation_map, viztool.attribute])
+def test_a_tensor_of_bytes_is_no_normalised_one(look):
+    with pytest.raises(ModelError) as raised:
+        look(nn.Sequential(nn.Conv2d(3, 4, 3)), torch.zeros(1, 3, 16, 16, dtype=torch.uint8))
+    assert str(raised.value) == (
+        "a tensor to look at holds normalised numbers, not torch.uint8: normalise it, or give the photo"
+    )

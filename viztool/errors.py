@@ -25,6 +25,10 @@ class ModelError(ViztoolError):
     """A network cannot be found, built, loaded, or run on this input."""
 
 
+class NoGradientError(ModelError):
+    """A network cannot be derived, by anyone."""
+
+
 class SettingError(ModelError):
     """What was asked for is no value that this setting can have: a size of 0, a device that does not exist."""
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from viztool.attribution.rules import Rules
 from viztool.targets.question import Question, require_gradient
-from viztool.tensors.graph import mend_norms
+from viztool.tensors.graph import gradients
 from viztool.tensors.tree import map_tensors
 
 _LINEAR = 1e-3
@@ -31,8 +31,7 @@ class Pass:
 
     def multipliers(self) -> Tensor:
         """What comes back to the input from the starts."""
-        mend_norms(*self.ends.values())
-        return torch.autograd.grad(list(self.ends.values()), self.leaf, list(self.starts.values()))[0]
+        return gradients(list(self.ends.values()), [self.leaf], list(self.starts.values()))[0]
 
     def begins_with(self, origin: Sequence[Tensor] | None = None) -> Tensor:
         """Σ (end − origin) · start of each image, (N,): what is there to be shared out. origin: by default zeros.

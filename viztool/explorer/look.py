@@ -11,6 +11,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from viztool.errors import NoGradientError
 from viztool.explorer.paths import Path, path_to
 from viztool.explorer.record import Recorder, recording
 from viztool.explorer.sums import Maps, Sum, needed, sum_of
@@ -70,6 +71,12 @@ class Look:
     predictions: Predictions
     layers: tuple[Shown, ...]
     classes: tuple[Class, ...]
+
+    @property
+    def without_gradient(self) -> bool:
+        """Whether the classes have no maps, as the network cannot be derived."""
+        cams = [cam for one in self.classes for cam, layer in zip(one.cams, self.layers, strict=True) if not layer.flat]
+        return bool(cams) and all(cam is None for cam in cams)
 
     @property
     def subject(self) -> Subject:
@@ -197,7 +204,6 @@ def _classes(
     numbers, indices = confidences.topk(min(CLASSES, len(confidences)))
     with evaluating(net), torch.inference_mode(False), torch.enable_grad():
         run = TailPass(net, x, list(layers)) if layers else None
-        names = [] if run is None else list(run.activations)
         found = []
         for rank, (number, index) in enumerate(zip(numbers.tolist(), indices.tolist(), strict=True)):
             cams: dict[str, npt.NDArray[np.float32]] = {}
@@ -205,10 +211,13 @@ def _classes(
             score = float(reading.scores(output)[0, index])
             if run is not None:
                 scores = reading.scores(run.output)[:, index]
-                gradients = run.gradients(scores, last=rank == len(indices) - 1)
-                for name in names:
+                try:
+                    gradients = run.gradients(scores, last=rank == len(indices) - 1)
+                except NoGradientError:  # the classes stand without their maps
+                    gradients = {}
+                for name, own in gradients.items():
                     activation = run.as_maps(name, run.activations[name]).float()
-                    gradient = run.as_maps(name, gradients[name]).float()
+                    gradient = run.as_maps(name, own).float()
                     cam = (gradient.mean((2, 3), keepdim=True) * activation).sum(1).relu()[0]
                     cams[name] = cam.detach().cpu().numpy()
                     shares[name] = (gradient * activation).sum((2, 3))[0].detach().cpu().numpy()

@@ -83,7 +83,9 @@ class Page(Result):
 
     @property
     def warning(self) -> str:
-        """What to leave out of a page that is too large; "" if it is not."""
+        """Why the classes have no maps, and what to leave out of a page that is too large; "" if neither is so."""
+        if any(look.without_gradient for look in self.looks):
+            return "the network overwrites in place what its own gradient needs: the classes are without maps"
         size = len(self.payload.packed) * 4 // 3
         if size <= LARGE:
             return ""

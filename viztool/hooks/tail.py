@@ -14,7 +14,7 @@ from viztool.hooks.layout_memory import following
 from viztool.hooks.naming import named_layers, unwrap
 from viztool.hooks.select import Patterns, exactly, select
 from viztool.hooks.watch import watch
-from viztool.tensors.graph import mend_norms
+from viztool.tensors.graph import gradients
 from viztool.tensors.tree import map_tensors, tensors_in
 
 
@@ -70,14 +70,13 @@ class TailPass:
             require_gradient(name, tensor)
         found: tuple[Tensor | None, ...] = (None,) * len(own)
         if scores.requires_grad:
-            mend_norms(scores)
-            found = torch.autograd.grad(scores.sum(), own, retain_graph=not last, allow_unused=True)
-        gradients: dict[str, Tensor] = {}
+            found = gradients([scores], own, [torch.ones_like(scores)], keep=not last, unused=True)
+        by_name: dict[str, Tensor] = {}
         for name, gradient in zip(self._own, found, strict=True):
             if gradient is None:
                 raise UnrelatedError(f"the score does not depend on layer {name!r}; choose one that it is made from")
-            gradients[name] = gradient
-        return gradients
+            by_name[name] = gradient
+        return by_name
 
     def as_maps(self, layer: str, tensor: Tensor) -> Tensor:
         """An activation of the layer, or a gradient at it, as (N, C, h, w). Raises LayerError if it holds no maps."""

@@ -80,6 +80,10 @@ def one_batch(
     Raises ModelError as `looks_at` does, and if the network takes photos whole and these are of several sizes.
     """
     looks, _ = looks_at(model, photo, source)
+    if not all(x.is_floating_point() for x, _ in looks):
+        raise ModelError(
+            f"a tensor to look at holds normalised numbers, not {looks[0][0].dtype}: normalise it, or give the photo"
+        )
     if len({x.shape[1:] for x, _ in looks}) > 1:
         raise ModelError("photos of several sizes have maps of several sizes here: pass them one by one")
     return torch.cat([x for x, _ in looks]), tuple(subject for _, subjects in looks for subject in subjects)

@@ -234,7 +234,7 @@ class Bars:
         for power in powers[:: max(1, ceil(len(powers) * _POWER_ROOM / room))]:
             at = left + round(room * self._share(10.0**power, top))
             page.line((at, 2), (at, height + 2), RULE)
-            text = f"{10.0**power:,g}" if -4 < power < 5 else number(10.0**power, ".0e")
+            text = number(10.0**power, "g" if -4 < power < 5 else ".0e")
             page.text(text, at, height + 16, TINY, "center")
 
     def _share(self, value: float, top: float) -> float:

@@ -17,7 +17,7 @@ from viztool.models.reader import Reader
 from viztool.models.repeated import Repeated, at_once, in_parts
 from viztool.models.subject import reader_of
 from viztool.targets.resolve import Resolved, Target, resolve
-from viztool.tensors.graph import mend_norms
+from viztool.tensors.graph import gradients
 from viztool.tensors.tree import map_tensors
 
 _FEW = 4
@@ -184,8 +184,7 @@ class Question:
         with torch.enable_grad():
             scores = self.target.scores(output, len(inputs))
         require_gradient(scores)
-        mend_norms(scores)
-        return torch.autograd.grad(scores, leaf, torch.ones_like(scores))[0].float().reshape(inputs.shape)
+        return gradients([scores], [leaf], [torch.ones_like(scores)])[0].float().reshape(inputs.shape)
 
 
 def require_gradient(scores: Tensor) -> None:

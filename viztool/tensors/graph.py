@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Literal, overload
 
+import torch
 from torch import Tensor
 from torch.autograd.graph import Node
+
+from viztool.errors import NoGradientError
+
+_OVERWRITTEN = "modified by an inplace operation"
 
 
 def nodes(ends: Iterable[Tensor]) -> Iterator[Node]:
@@ -32,6 +38,44 @@ def mend_norms(*ends: Tensor) -> None:
     for node in nodes(ends):
         if "BatchNorm" in node.name():
             node.register_prehook(_in_usual_order)
+
+
+@overload
+def gradients(
+    ends: Sequence[Tensor],
+    at: Sequence[Tensor],
+    starts: Sequence[Tensor],
+    *,
+    keep: bool = ...,
+    unused: Literal[False] = ...,
+) -> tuple[Tensor, ...]: ...
+@overload
+def gradients(
+    ends: Sequence[Tensor], at: Sequence[Tensor], starts: Sequence[Tensor], *, keep: bool = ..., unused: Literal[True]
+) -> tuple[Tensor | None, ...]: ...
+def gradients(
+    ends: Sequence[Tensor],
+    at: Sequence[Tensor],
+    starts: Sequence[Tensor],
+    *,
+    keep: bool = False,
+    unused: bool = False,
+) -> tuple[Tensor | None, ...]:
+    """What comes back from `starts`, the gradients at `ends`, to each of `at`; norms are mended on the way.
+
+    keep: the graph, for another time. unused: None at what the ends do not come from, in place of torch's error.
+    Raises NoGradientError for a network that overwrites what its own derivative needs.
+    """
+    mend_norms(*ends)
+    try:
+        return torch.autograd.grad(ends, at, starts, retain_graph=keep, allow_unused=unused)
+    except RuntimeError as error:
+        if _OVERWRITTEN not in str(error):
+            raise
+        raise NoGradientError(
+            "the network overwrites in place what its own gradient needs, so none can be had, in training neither: "
+            "take inplace=True from the layer that does it, or choose a later layer"
+        ) from error
 
 
 def _in_usual_order(gradients: tuple[Tensor | None, ...]) -> tuple[Tensor | None, ...]:
