@@ -97,12 +97,14 @@ def test_an_address_that_leads_nowhere_moves_nothing(tab, path, hash):
     tab.run("hash => { location.hash = hash; }", hash)
     settle(tab)
     assert tab.place() == ("stem", 2, 5, 6)
+    assert tab.run("location.hash") == "#stem/2/5/6", "the address says where one is, not where one cannot be"
 
 
 def test_a_place_beyond_the_map_is_its_border(tab):
     tab.run("location.hash = '#wide/99/-3/900'")
     settle(tab)
     assert tab.place() == ("wide", 11, 0, 31)
+    assert tab.run("location.hash") == "#wide/11/0/31"
 
 
 def test_a_whole_walk_by_keys_alone(tab, path):

@@ -229,7 +229,7 @@ class TestBars:
         fills = [each for each in drawn if isinstance(each, Fill)]
         lines = [each.start[0] for each in drawn if isinstance(each, Line)]
         powers = [each.text for each in drawn if isinstance(each, Text) and each.align == "center"]
-        assert powers == ["0.1", "1", "10", "100", "1000", "10000"]
+        assert powers == ["0.1", "1", "10", "100", "1000", "10,000"]
         ends = [each.x + each.width for each in fills]
         assert len(fills) == 3
         assert [abs(end - lines[at]) <= 1 for end, at in zip(ends, (1, 3, 5), strict=True)] == [True] * 3

@@ -58,6 +58,14 @@ function back() {
 function readAddress() {
   const place = parsed(location.hash);
   if (place) show(place);
+  correctAddress();
+}
+
+// What the address says is what is shown: a place that there is not is corrected in it, and no step back leads there.
+function correctAddress() {
+  const address = hashOf(state);
+  if (address === location.hash) return;
+  try { history.replaceState(null, "", address); } catch { /* in a notebook's frame there is no address */ }
 }
 
 // To another layer: the same place in the picture.
