@@ -6,15 +6,34 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+from atlas_helpers import photo, small_model
 
+from viztool.atlas.build import build_atlas
+from viztool.atlas.crops import Album
+from viztool.atlas.sheet import AtlasSheet
 from viztool.render.atlas_sheet import AtlasPage, Counted, UnitRow, atlas_page
 from viztool.render.svg import svg
 
 
+@pytest.mark.parametrize(
+    ("named", "says"),
+    [(True, "2 of the layer's 6 units, as named."), (False, "2 of the layer's 6 units, those whose best photo stands")],
+)
+def test_a_sheet_says_of_how_many_units_it_shows_which(tmp_path, named, says):
+    atlas = build_atlas(small_model(), [photo(0), photo(1)], tmp_path / "a", layers=["1"])
+    sheet = AtlasSheet(atlas, "1", [0, 3], Album(atlas), named)
+    assert says in " ".join(texts(sheet.drawing()))
+    assert sheet.in_words == "2 of 6 units of 1 over 2 photos"
+
+
+def texts(drawing):
+    root = ElementTree.fromstring(svg(drawing, "{}"))
+    return ["".join(text.itertext()) for text in root.iter("{http://www.w3.org/2000/svg}text")]
+
+
 def words_on(rows=(), **options):
     """All that is written on a sheet, in the order of drawing."""
-    root = ElementTree.fromstring(svg(atlas_page(AtlasPage("Title", "subtitle", [], rows, "footer", **options)), "{}"))
-    return ["".join(text.itertext()) for text in root.iter("{http://www.w3.org/2000/svg}text")]
+    return texts(atlas_page(AtlasPage("Title", "subtitle", [], rows, "footer", **options)))
 
 
 def row(value=0.5, lines=(), crops=()):

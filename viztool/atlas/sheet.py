@@ -67,12 +67,16 @@ def unusual_sheet(
 
 @dataclass(frozen=True, eq=False, repr=False)
 class AtlasSheet(Result):
-    """Some units of a layer, each with its numbers, its histogram and the places that it answers to most and least."""
+    """Some units of a layer, each with its numbers, its histogram and the places that it answers to most and least.
+
+    named: whether somebody asked for these, and not for those that stand out most.
+    """
 
     atlas: Atlas
     layer: str
     channels: Sequence[int]
     album: Album
+    named: bool = False
 
     def drawing(self) -> Canvas:
         layer = self.atlas[self.layer]
@@ -84,6 +88,7 @@ class AtlasSheet(Result):
                 subtitle=f"{self.atlas.about['fingerprint']['network']} · {self.atlas.photos:,} photos of "
                 f"{self.atlas.about['source']['name']}",
                 notes=[
+                    self._chosen,
                     "At the left, over all photos: the spatial maximum of each, and the units of this layer whose "
                     "maxima go with its own (in brackets the correlation).",
                     *labelled,
@@ -101,6 +106,8 @@ class AtlasSheet(Result):
         """Every figure, ready for JSON."""
         return {
             "layer": self.layer,
+            "channels": self.atlas.layers[self.layer],
+            "chosen": "named" if self.named else "those that stand out most",
             "photos": self.atlas.photos,
             "failed": len(self.atlas.failed),
             "units": [self.atlas[self.layer][channel].numbers for channel in self.channels],
@@ -109,7 +116,18 @@ class AtlasSheet(Result):
 
     @property
     def in_words(self) -> str:
-        return f"{len(self.channels)} units of {self.layer} over {self.atlas.photos} photos"
+        units = f"{len(self.channels)} of {self.atlas.layers[self.layer]} units"
+        return f"{units} of {self.layer} over {self.atlas.photos} photos"
+
+    @property
+    def _chosen(self) -> str:
+        count = self.atlas.layers[self.layer]
+        how = (
+            "as named"
+            if self.named
+            else "those whose best photo stands out most: its maximum is the most standard deviations above the mean"
+        )
+        return f"{len(self.channels)} of the layer's {count} units, {how}."
 
 
 @dataclass(frozen=True, eq=False, repr=False)

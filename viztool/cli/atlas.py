@@ -100,7 +100,7 @@ def build(
 @atlas.command()
 @click.argument("folder", metavar="DIR")
 @click.option("-l", "--layer", "layers", multiple=True, metavar="NAME", help="Repeatable. [default: all layers]")
-@click.option("-c", "--channels", metavar="LIST", help="Such as 0-7,12. [default: those that stand out most]")
+@click.option("-c", "--channels", metavar="LIST", help="Such as 0-7,12. [default: the 12 that stand out most]")
 @click.option("--photos", metavar="PHOTOS", help="Where the photos are now, if not where they were.")
 @output_options
 @reported
@@ -118,7 +118,7 @@ def show(
         raise click.UsageError("-c names channels of one layer; give that layer with -l")
     with usage():
         shown = {layer: chosen(opened, layer, channels) for layer in layers or opened.layers}
-    sheets = [AtlasSheet(opened, layer, units, album) for layer, units in shown.items()]
+    sheets = [AtlasSheet(opened, layer, units, album, channels is not None) for layer, units in shown.items()]
     batch = _batch(options)
     stem = Path(folder).name.removesuffix(".atlas")
     targets = _targets(options["output"], [f"{stem}_{sheet.layer or 'network'}_atlas.png" for sheet in sheets])
