@@ -174,6 +174,27 @@ def test_several_logs_are_compared_on_one_page(tmp_path):
         assert tab.errors == []
 
 
+def test_layers_of_two_networks_are_compared_by_their_names(tmp_path):
+    broken(tmp_path / "one.jsonl")
+    net = torch.nn.Sequential()
+    net.add_module("other", torch.nn.Linear(4, 4))
+    net.add_module("2", torch.nn.ReLU())
+    optimizer = torch.optim.SGD(net.parameters(), 0.1)
+    with viztool.monitor(net, optimizer, every=1, quiet=True, log=tmp_path / "two.jsonl"):
+        net(torch.randn(8, 4)).sum().backward()
+        optimizer.step()
+    page = viztool.monitor.report.compare_logs([str(tmp_path / "one.jsonl"), str(tmp_path / "two.jsonl")])
+    with chromium() as tab:
+        tab.open(page.save(tmp_path / "x.html"))
+        names = "[...document.querySelectorAll('[data-quantity={}] .names div')].map(each => each.title)"
+        assert tab.run(names.format("mean")) == ["0", "1", "2", "3", "4", "8", "other"]
+        assert tab.run(names.format("dead")) == ["2", "4"]
+        canvas = "document.querySelectorAll('[data-quantity=mean] figure canvas')[1]"
+        pixel = f"y => [...{canvas}.getContext('2d').getImageData(0, y, 1, 1).data]"
+        grey = [236, 238, 240, 255]
+        assert [tab.run(pixel, y) == grey for y in range(7)] == [True, True, False, True, True, True, False]
+
+
 def test_the_sheet_is_drawn_and_its_words_are_in_the_svg(tmp_path):
     health = broken(None, steps=8)
     with Image.open(health.save(tmp_path / "health.png")) as sheet:

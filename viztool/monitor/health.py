@@ -159,7 +159,7 @@ class Health(Told):
         appeared, gone = self._book.add(sample)
         known = {name for name, _ in self._names}
         kinds = {layer.name: layer.kind for layer in self._engine.layers}
-        self._names += [(key, kinds[layer_of(key)]) for key in sample.layers if key not in known]
+        self._names += [(key, kinds.get(layer_of(key), "")) for key in sample.layers if key not in known]
         names = [name for name, _ in self._names]
         row = as_row(sample, names)
         network = network_numbers(row["network"], row["groups"])

@@ -37,8 +37,13 @@ async function unpack(text) {
 const nameOf = run => run.about.log || run.about.network || "run";
 const shownLayer = key => key === "" ? "the network itself" : key.replace("#", ", call ");
 
-// Of a layer, one number for each sample.
-function series(run, quantity, layer) {
+// The layers of all runs, (name, kind), in the order of the first that has each.
+let everyLayer = [];
+
+// Of a layer, one number for each sample; null if the run has none.
+function series(run, quantity, name) {
+  const layer = run.layers.findIndex(([other]) => other === name);
+  if (layer < 0 || !(quantity in run.values)) return null;
   const count = run.steps.length, from = run.values[quantity] + layer * count;
   return numbers.subarray(from, from + count);
 }
@@ -114,13 +119,14 @@ function heatmap(quantity) {
   paint(bar, 64, 1, x => about.log ? span[0] * (span[1] / span[0]) ** (x / 63) : span[0] + (span[1] - span[0]) * x / 63, about, span);
   scale.append(said(span[0], 2), bar, said(span[1], 2));
   top.append(element("h3", about.title), scale, element("span", about.says, { class: "quiet" }));
-  const used = head.runs[0].layers.map((_, at) => at).filter(at => head.runs.some(run => quantity in run.values && at < run.layers.length && series(run, quantity, at).some(value => !Number.isNaN(value))));
+  const known = (run, name) => (series(run, quantity, name) || []).some(value => !Number.isNaN(value));
+  const used = everyLayer.filter(([name]) => head.runs.some(run => known(run, name)));
   const high = Math.max(3, Math.min(16, Math.round(520 / used.length)));
   const names = element("div", "", { class: "names" });
   const found = new Set(head.runs.flatMap(run => run.findings.map(each => each.layer)));
   const every = Math.ceil(13 / high);
-  used.forEach((at, row) => {
-    const key = head.runs[0].layers[at][0], name = element("div", row % every === 0 || found.has(key.split("#")[0]) ? shownLayer(key) : "", { title: key });
+  used.forEach(([key], row) => {
+    const name = element("div", row % every === 0 || found.has(key.split("#")[0]) ? shownLayer(key) : "", { title: key });
     name.style.height = `${high}px`;
     name.style.lineHeight = `${high}px`;
     if (found.has(key.split("#")[0])) name.dataset.found = "";
@@ -131,7 +137,7 @@ function heatmap(quantity) {
   for (const run of head.runs) {
     if (!(quantity in run.values)) continue;
     const figure = element("figure"), canvas = element("canvas", "", { role: "img", "aria-label": `${about.title} of ${used.length} layers over ${run.steps.length} samples` });
-    const rows = used.map(at => at < run.layers.length ? series(run, quantity, at) : null);
+    const rows = used.map(([key]) => series(run, quantity, key));
     paint(canvas, run.steps.length, used.length, (x, y) => rows[y] ? rows[y][x] : NaN, about, span);
     canvas.style.height = `${high * used.length}px`;
     const cell = event => {
@@ -141,9 +147,9 @@ function heatmap(quantity) {
     };
     canvas.addEventListener("pointermove", event => {
       const [x, y] = cell(event);
-      byId("hover").textContent = `${about.title} of ${shownLayer(run.layers[used[y]][0])} (${run.layers[used[y]][1]}) at step ${said(run.steps[x], 9)}: ${said(rows[y][x], 4)} ${about.unit}`;
+      byId("hover").textContent = `${about.title} of ${shownLayer(used[y][0])} (${used[y][1]}) at step ${said(run.steps[x], 9)}: ${said(rows[y] ? rows[y][x] : NaN, 4)} ${about.unit}`;
     });
-    canvas.addEventListener("click", event => choose(run.layers[used[cell(event)[1]]][0]));
+    canvas.addEventListener("click", event => choose(used[cell(event)[1]][0]));
     const axis = element("figcaption");
     axis.append(element("span", `step ${said(run.steps[0], 9)}`), element("span", head.runs.length > 1 ? nameOf(run) : ""), element("span", `step ${said(run.steps.at(-1), 9)}`));
     figure.append(canvas, axis);
@@ -210,7 +216,7 @@ function network() {
 }
 
 function choose(key) {
-  const chosen = head.runs[0].layers.find(([name]) => name === key) || head.runs[0].layers.find(([name]) => name.split("#")[0] === key) || head.runs[0].layers[0];
+  const chosen = everyLayer.find(([name]) => name === key) || everyLayer.find(([name]) => name.split("#")[0] === key) || everyLayer[0];
   if (!chosen) return;
   byId("choose").value = chosen[0];
   byId("layer-name").textContent = `${shownLayer(chosen[0])} (${chosen[1]})`;
@@ -218,10 +224,8 @@ function choose(key) {
   for (const [quantity, about] of Object.entries(head.quantities)) {
     const lines = [];
     head.runs.forEach((run, at) => {
-      const layer = run.layers.findIndex(([name]) => name === chosen[0]);
-      if (layer < 0 || !(quantity in run.values)) return;
-      const values = series(run, quantity, layer);
-      if (values.some(value => !Number.isNaN(value))) lines.push([run.steps, values, LINES[at % LINES.length], nameOf(run)]);
+      const values = series(run, quantity, chosen[0]);
+      if (values && values.some(value => !Number.isNaN(value))) lines.push([run.steps, values, LINES[at % LINES.length], nameOf(run)]);
     });
     if (lines.length) byId("curves").append(plot(about.title, lines, about.log, about.range));
   }
@@ -230,13 +234,14 @@ function choose(key) {
 async function start() {
   await unpack(byId("payload").textContent);
   byId("payload").remove();
+  everyLayer = [...new Map(head.runs.flatMap(run => run.layers).map(layer => [layer[0], layer])).values()];
   byId("about").textContent = head.runs.map(run => `${head.runs.length > 1 ? `${nameOf(run)}: ` : ""}${run.about.optimizer || ""}, ${said(run.about.parameters ?? NaN, 9)} parameters, ${said(run.samples, 9)} samples, one every ${run.about.every} steps`).join(" · ");
   findings();
   network();
   for (const quantity of Object.keys(head.quantities)) if (head.runs.some(run => quantity in run.values)) byId("maps").append(heatmap(quantity));
-  byId("choose").append(...head.runs[0].layers.map(([name]) => element("option", shownLayer(name), { value: name })));
+  byId("choose").append(...everyLayer.map(([name]) => element("option", shownLayer(name), { value: name })));
   byId("choose").addEventListener("change", event => choose(event.target.value));
-  choose(head.runs[0].findings.length ? head.runs[0].findings[0].layer : (head.runs[0].layers[0] || [""])[0]);
+  choose(head.runs[0].findings.length ? head.runs[0].findings[0].layer : (everyLayer[0] || [""])[0]);
   const versions = head.runs[0].about.versions || {};
   byId("made").textContent = Object.entries(versions).map(([name, version]) => `${name} ${version}`).join(" · ");
   document.body.dataset.ready = "true";
