@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from math import inf, isfinite, log, nan
+from math import inf, isfinite, nan
 from typing import Any
 
 import numpy as np
 
+from viztool.monitor.causes import badness, causes
 from viztool.monitor.evidence import told
+from viztool.monitor.held import Held, crosses, degree_of, streak_of
 from viztool.monitor.layers_by_name import layer_of
 from viztool.monitor.place import crossing
-from viztool.monitor.rules import KINDS, RULES, Rule
+from viztool.monitor.rules import RULES, Rule
 from viztool.monitor.sample import Sample
 
 
@@ -37,21 +39,6 @@ class Finding:
         )
 
 
-@dataclass(frozen=True)
-class _Held:
-    """A rule that holds for a layer in one sample. value: the number. degree: how far it is from the threshold.
-
-    more: how many other layers it stands for.
-    """
-
-    rule: Rule
-    key: str
-    value: float
-    degree: float
-    more: int = 0
-    note: str = ""
-
-
 @dataclass
 class _Streak:
     since: int
@@ -71,7 +58,7 @@ class Book:
         self._largest: dict[str, float] = {}
         self._sizes: dict[str, float] = {}
         self._rates: float = 0.0
-        self._origin: list[_Held] = []
+        self._origin: list[Held] = []
 
     def add(self, sample: Sample) -> tuple[list[Finding], list[Finding]]:
         """Take a sample in; returns the findings that are new, and those that are gone."""
@@ -79,8 +66,8 @@ class Book:
         self._window.append(sample)
         held = [each for rule in self.rules for each in self._held(rule, sample)]
         self._count(held, sample.step)
-        ripe = _causes([each for each in held if self._is_ripe(each)], list(sample.layers))
-        found = [self._finding(each, sample) for each in sorted(ripe, key=_badness)]
+        ripe = causes([each for each in held if self._is_ripe(each)], list(sample.layers))
+        found = [self._finding(each, sample) for each in sorted(ripe, key=badness)]
         before, self.findings = self.findings, found
         names, now = ({(each.kind, each.layer) for each in some} for some in (before, found))
         return (
@@ -150,7 +137,7 @@ class Book:
         rates = [group["lr"] for group in sample.groups if "lr" in group]
         self._rates = max([self._rates, *rates])
 
-    def _held(self, rule: Rule, sample: Sample) -> list[_Held]:
+    def _held(self, rule: Rule, sample: Sample) -> list[Held]:
         if rule.kind == "input-not-normalised":
             return self._input(rule, sample)
         if rule.kind == "never-updated":
@@ -161,7 +148,7 @@ class Book:
             self._origin = (self._origin if sample.blamed is None and self._origin else found) if found else []
             return self._origin
         values = {name: numbers[rule.quantity] for name, numbers in sample.layers.items() if rule.quantity in numbers}
-        crossed = {name: value for name, value in values.items() if _crosses(rule, value)}
+        crossed = {name: value for name, value in values.items() if crosses(rule, value)}
         held = {name: value for name, value in crossed.items() if self._counts(rule, name, sample)}
         if not held:
             return []
@@ -171,14 +158,14 @@ class Book:
             if not held:
                 return []
             name = crossing(values, list(held), rule.sense == "below")
-            return [_Held(rule, name, held[name], _degree(rule, held[name]), len(held) - 1)]
+            return [Held(rule, name, held[name], degree_of(rule, held[name]), len(held) - 1)]
         if rule.kind in ("constant-output", "collapsed-features"):
             name = next(iter(held))  # what comes after it follows from it
-            return [_Held(rule, name, held[name], _degree(rule, held[name]), len(held) - 1)]
+            return [Held(rule, name, held[name], degree_of(rule, held[name]), len(held) - 1)]
         if rule.quantity in ("update", "stride") and len(held) >= _MANY and 2 * len(held) > len(values):
-            name = max(held, key=lambda each: _degree(rule, held[each]))
-            return [_Held(rule, name, held[name], _degree(rule, held[name]), len(held) - 1)]
-        return [_Held(rule, name, value, _degree(rule, value)) for name, value in held.items()]
+            name = max(held, key=lambda each: degree_of(rule, held[each]))
+            return [Held(rule, name, held[name], degree_of(rule, held[name]), len(held) - 1)]
+        return [Held(rule, name, value, degree_of(rule, value)) for name, value in held.items()]
 
     def _counts(self, rule: Rule, name: str, sample: Sample) -> bool:
         """Whether a number that crosses the threshold speaks against this layer."""
@@ -199,18 +186,18 @@ class Book:
             return largest < 10 * rule.threshold and numbers["update"] > 0 and max([0.0, *rates]) > 0.01 * self._rates
         return True
 
-    def _input(self, rule: Rule, sample: Sample) -> list[_Held]:
+    def _input(self, rule: Rule, sample: Sample) -> list[Held]:
         mean, sd = sample.network.get("input mean", 0.0), sample.network.get("input sd", 0.0)
         first = next((name for name, numbers in sample.layers.items() if "mean" in numbers), "")
         size = max(abs(mean), sd)
-        if not _crosses(rule, size):
+        if not crosses(rule, size):
             return []
-        return [_Held(rule, first, size, _degree(rule, size), note=f"mean {mean:.3g}, standard deviation {sd:.3g}")]
+        return [Held(rule, first, size, degree_of(rule, size), note=f"mean {mean:.3g}, standard deviation {sd:.3g}")]
 
-    def _count(self, held: Iterable[_Held], step: int) -> None:
+    def _count(self, held: Iterable[Held], step: int) -> None:
         streaks: dict[tuple[str, str], _Streak] = {}
         for each in held:
-            key = _streak_of(each)
+            key = streak_of(each)
             known = self._streaks.get(key)
             begun = step
             if each.rule.kind == "dead-units":  # its number is of all samples of the window
@@ -218,13 +205,13 @@ class Book:
             streaks[key] = _Streak(begun) if known is None else _Streak(known.since, known.count + 1)
         self._streaks = streaks
 
-    def _is_ripe(self, each: _Held) -> bool:
-        streak = self._streaks[_streak_of(each)]
+    def _is_ripe(self, each: Held) -> bool:
+        streak = self._streaks[streak_of(each)]
         enough = 1 if each.rule.kind == "dead-units" else each.rule.samples
         return streak.count >= enough and self._window[-1].step - streak.since >= each.rule.steps
 
-    def _finding(self, each: _Held, sample: Sample) -> Finding:
-        since = self._streaks[_streak_of(each)].since
+    def _finding(self, each: Held, sample: Sample) -> Finding:
+        since = self._streaks[streak_of(each)].since
         evidence = told(each.rule, each.key, each.value, each.more, each.note, sample)
         return Finding(each.rule.kind, layer_of(each.key), since, evidence, each.rule.advice)
 
@@ -237,32 +224,15 @@ _VARIES = 1e-3
 _ENDING = {"saturated": 2, "collapsed-features": 1}
 
 
-def _streak_of(held: _Held) -> tuple[str, str]:
-    # It may be told of another layer when more is known of where the first number that is none came from.
-    key = "" if held.rule.kind == "not-finite" else held.key
-    return f"{held.rule.kind}/{held.rule.quantity}", key
-
-
-def _crosses(rule: Rule, value: float) -> bool:
-    return isfinite(value) and (value > rule.threshold if rule.sense == "above" else value < rule.threshold)
-
-
-def _degree(rule: Rule, value: float) -> float:
-    if rule.threshold <= 0 or value <= 0:
-        return 99.0
-    distance = log(value / rule.threshold)
-    return distance if rule.sense == "above" else -distance
-
-
-def _first_not_finite(rule: Rule, sample: Sample) -> list[_Held]:
+def _first_not_finite(rule: Rule, sample: Sample) -> list[Held]:
     if sample.network.get("input not finite", 0) > 0:
-        return [_Held(rule, next(iter(sample.layers), ""), sample.network["input not finite"], 99.0, note="input")]
+        return [Held(rule, next(iter(sample.layers), ""), sample.network["input not finite"], 99.0, note="input")]
     if sample.blamed is not None:
         name, count, where = sample.blamed
-        return [_Held(rule, name, count, 99.0, note=where)]
+        return [Held(rule, name, count, 99.0, note=where)]
     outputs = [name for name, numbers in sample.layers.items() if numbers.get("not finite", 0) > 0]
     if outputs:
-        return [_Held(rule, outputs[0], sample.layers[outputs[0]]["not finite"], 99.0, len(outputs) - 1, "output")]
+        return [Held(rule, outputs[0], sample.layers[outputs[0]]["not finite"], 99.0, len(outputs) - 1, "output")]
     # A GradScaler leaves out a step with such gradients: of one that was made they are a fault. Backwards, the first
     # layer is the last.
     if not any(not isfinite(numbers.get("weight gradient", 0.0)) for numbers in sample.layers.values()):
@@ -270,17 +240,17 @@ def _first_not_finite(rule: Rule, sample: Sample) -> list[_Held]:
     bad = [name for name, numbers in sample.layers.items() if _bad_gradient(numbers)]
     bad = [name for name in bad if "mean" in sample.layers[name]] or bad
     count = sample.layers[bad[-1]].get("gradient not finite", inf)
-    return [_Held(rule, bad[-1], count, 99.0, len(bad) - 1, "gradient")]
+    return [Held(rule, bad[-1], count, 99.0, len(bad) - 1, "gradient")]
 
 
 def _bad_gradient(numbers: Mapping[str, float]) -> bool:
     return numbers.get("gradient not finite", 0) > 0 or not isfinite(numbers.get("weight gradient", 0.0))
 
 
-def _idle(rule: Rule, sample: Sample) -> list[_Held]:
+def _idle(rule: Rule, sample: Sample) -> list[Held]:
     """Layers in a row that no gradient reaches have one cause, at the end of the row; others stand for themselves."""
     order = [name for name, numbers in sample.layers.items() if "moved" in numbers]
-    held: list[_Held] = []
+    held: list[Held] = []
     row = 0
     for at, name in enumerate(order):
         reason = sample.idle.get(name)
@@ -291,46 +261,6 @@ def _idle(rule: Rule, sample: Sample) -> list[_Held]:
         if reason == "no gradient" and following is not None and sample.idle.get(following) == reason:
             row += 1
             continue
-        held.append(_Held(rule, name, 0.0, 99.0, row, reason))
+        held.append(Held(rule, name, 0.0, 99.0, row, reason))
         row = 0
     return held
-
-
-def _badness(held: _Held) -> tuple[int, float]:
-    return KINDS.index(held.rule.kind) if held.rule.kind in KINDS else len(KINDS), -held.degree
-
-
-def _causes(held: list[_Held], order: list[str]) -> list[_Held]:
-    """Without what follows from something else that was found."""
-    broken = [each for each in held if each.rule.kind == "not-finite"]
-    if broken:
-        return broken
-    place = {name: at for at, name in enumerate(order)}
-
-    def places(kind: str, least: float = -inf) -> list[int]:
-        return [place[each.key] for each in held if each.rule.kind == kind and each.value >= least]
-
-    dead, constant, vanished = places("dead-units", 0.999), places("constant-output"), places("vanishing-gradient")
-    gradients: set[str] = set()
-    kept: list[_Held] = []
-    for each in held:
-        kind, at = each.rule.kind, place.get(each.key, 0)
-        follows = (
-            (kind == "constant-output" and any(other <= at for other in dead))
-            or (kind == "collapsed-features" and any(other <= at for other in [*dead, *constant]))
-            or (kind == "dead-units" and any(other < at for other in [*dead, *constant]))
-            or (kind == "saturated" and any(other < at for other in constant))
-            or (kind == "vanishing-gradient" and (dead or (constant and each.value == 0)))
-            or (kind in ("never-updated", "update-too-small") and any(at <= other for other in [*dead, *vanished]))
-            or (kind == "exploding-gradient" and kind in gradients)
-            # What is constant has no variance to be divided by.
-            or (
-                kind in ("exploding-gradient", "normalisation-drift")
-                and any(other <= at for other in [*dead, *constant])
-            )
-        )
-        if kind == "exploding-gradient":
-            gradients.add(kind)
-        if not follows:
-            kept.append(each)
-    return kept
