@@ -123,6 +123,8 @@ def test_check_finds_what_is_wrong(built, tmp_path):
         (("show", "{built}", "-l", "3", "-c", "0-99"), 2, "Error: layer '3' has 8 channels; there is no 8"),
         (("show", "{built}", "-l", "3", "-c", "first"), 2, "'first' names no channels; give numbers and ranges"),
         (("show", "{built}", "-l", "nope"), 2, "the atlas has no layer 'nope'; it has 1, 3"),
+        (("show", "{built}", "--photos", "{desk}"), 1, " holds none of the 13 photos that "),
+        (("show", "{built}", "--photos", "{desk}/nowhere"), 1, "no such file or folder: "),
         (("show", "{desk}"), 1, "holds no atlas; viztool atlas build makes one"),
         (("check", "{desk}"), 1, "holds no atlas; viztool atlas build makes one"),
         (("build", "{desk}/nowhere", "-o", "{desk}/b"), 1, "no such file or folder: "),

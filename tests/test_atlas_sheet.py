@@ -11,7 +11,7 @@ from atlas_helpers import photo, small_model
 from viztool.atlas.build import build_atlas
 from viztool.atlas.crops import Album
 from viztool.atlas.sheet import AtlasSheet
-from viztool.render.atlas_sheet import AtlasPage, Counted, UnitRow, atlas_page
+from viztool.render.atlas_sheet import AtlasPage, Counted, Crop, UnitRow, atlas_page
 from viztool.render.svg import svg
 
 
@@ -63,3 +63,12 @@ def test_boxes_that_are_the_same_have_one_label_with_all_their_words():
     assert {"1, 3", "2", "4"} <= set(found)
     # The second begins at the same corner: its label stands beside the first one's.
     assert float(found["2"].get("x")) > float(found["1, 3"].get("x")) + 15
+
+
+def test_a_photo_that_is_not_there_is_not_a_blank():
+    assert (
+        words_on([row(crops=[Crop(None, "0.5", "most"), Crop(np.zeros((4, 4, 3), np.uint8), "0.4")])]).count(
+            "not there"
+        )
+        == 1
+    )

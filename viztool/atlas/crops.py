@@ -20,6 +20,13 @@ _KEPT = 64
 """Photos that stay in memory: one photo is often the best of several units."""
 
 
+def album(atlas: Atlas, photos: Photos | None) -> Album:
+    """The photos of an atlas. Raises ViztoolError if it is said where they are now, and none of them is there."""
+    if photos is not None and not set(atlas.ids) & {entry.id for entry in find_source(photos).entries()}:
+        raise ViztoolError(f"{photos} holds none of the {len(atlas.ids):,} photos that {atlas.folder} is of")
+    return Album(atlas, photos)
+
+
 class Album:
     """The photos of an atlas, wherever they are now.
 

@@ -10,7 +10,7 @@ import numpy as np
 
 import viztool
 from viztool.atlas.atlas import Atlas
-from viztool.atlas.crops import Album
+from viztool.atlas.crops import Album, album
 from viztool.atlas.field import field_box, in_photo
 from viztool.atlas.sources import Photos
 from viztool.atlas.thumbnails import cut
@@ -60,9 +60,10 @@ def unusual_sheet(
     atlas: Atlas, model: Model, photo: Picture, count: int, *, source: str, photos: Photos | None = None
 ) -> UnusualSheet:
     """What is unusual in a photo. source: what it is called. photos: where the atlas's photos are now."""
+    others = album(atlas, photos)
     seen, x = model.crop_box(photo.shape), model.preprocess(photo)
     size = (int(x.shape[-2]), int(x.shape[-1]))
-    return UnusualSheet(atlas, source, photo, seen, size, unusual(atlas, model, photo, count), Album(atlas, photos))
+    return UnusualSheet(atlas, source, photo, seen, size, unusual(atlas, model, photo, count), others)
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -109,11 +109,11 @@ def show(
 ) -> None:
     """Draw a sheet for each layer: what its units answer to most and least, and how often."""
     from viztool.atlas import open_atlas
-    from viztool.atlas.crops import Album
+    from viztool.atlas.crops import album as album_of
     from viztool.atlas.sheet import AtlasSheet, chosen
 
     opened = open_atlas(folder)
-    album = Album(opened, photos)
+    album = album_of(opened, photos)
     if channels is not None and len(layers) != 1:
         raise click.UsageError("-c names channels of one layer; give that layer with -l")
     with usage():

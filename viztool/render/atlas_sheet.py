@@ -42,7 +42,10 @@ class Counted:
 
 @dataclass(frozen=True, eq=False)
 class Crop:
-    """A part of a photo with its value under it; or, where it cannot be shown, why. ends: it begins another group."""
+    """A part of a photo, or None where the photo is not there, with its value under it.
+
+    begins: the word of a group that begins with it.
+    """
 
     picture: Picture | None
     label: str
@@ -107,6 +110,8 @@ def _draw_crop(strip: Canvas, x: int, y: int, crop: Crop) -> None:
         size = max(1, round(h * scale)), max(1, round(w * scale))
         left, top = x + (_TILE - size[1]) // 2, y + (_TILE - size[0]) // 2
         strip.picture(left, top, crop.picture, size, smooth=True)
+    else:
+        strip.text("not there", x + _TILE // 2, y + _TILE // 2 + 4, TINY, "center")
     strip.text(fit(crop.label, _TILE, TINY), x, y + _TILE + 15, TINY)
 
 
