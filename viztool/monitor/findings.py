@@ -17,6 +17,7 @@ from viztool.monitor.layers_by_name import layer_of
 from viztool.monitor.place import crossing
 from viztool.monitor.rules import RULES, Rule
 from viztool.monitor.sample import Sample
+from viztool.render.numbers import number
 
 
 @dataclass(frozen=True)
@@ -192,7 +193,8 @@ class Book:
         size = max(abs(mean), sd)
         if not crosses(rule, size):
             return []
-        return [Held(rule, first, size, degree_of(rule, size), note=f"mean {mean:.3g}, standard deviation {sd:.3g}")]
+        note = f"mean {number(mean, '.3g')}, standard deviation {number(sd, '.3g')}"
+        return [Held(rule, first, size, degree_of(rule, size), note=note)]
 
     def _count(self, held: Iterable[Held], step: int) -> None:
         streaks: dict[tuple[str, str], _Streak] = {}
