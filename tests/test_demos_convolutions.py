@@ -8,11 +8,16 @@ from torch import nn
 from torch.nn import functional as F
 
 from viztool.demos import DemoError, run_demo
+from viztool.demos import sliding as room
 from viztool.demos.concepts.depthwise_group import connectivity
 from viztool.demos.concepts.dilation import paths
 from viztool.demos.concepts.receptive_field import best_pair
 from viztool.demos.photo import reference_photo
 from viztool.demos.sliding import parse_sliding
+from viztool.render.numbers import number
+from viztool.render.panels import Grid
+from viztool.render.raster import raster
+from viztool.render.text import Style, text_width
 
 
 class TestConvolution:
@@ -37,6 +42,27 @@ class TestConvolution:
         run = F.conv_transpose2d if transposed else F.conv2d
         out = run(x, w, stride=stride, padding=padding, dilation=dilation)[0, 0].numpy()
         assert np.array_equal(sliding.output(), out)
+
+    def test_outputs_to_come_are_blank_and_numbers_stay_in_their_cells(self):
+        sliding = parse_sliding(reference_photo(), 3, 2, 0, 2, "7x9", transposed=True)
+        rows, columns = sliding.shape()
+        cell = room._room(sliding.output())
+        assert all(text_width(number(each), Style(8)) <= cell - 4 for each in sliding.output().ravel())
+        first, *_, last = sliding.frames()
+        left = last.shape[1] - columns * cell - 24
+        below = first[72 + cell + 1 : 72 + rows * cell - 1, left - 4 : left + columns * cell - 1]
+        ink = (below != 255).any((0, 2))
+        assert np.flatnonzero(ink).tolist() == [4], "of what is to come there is the frame alone"
+
+    def test_zeros_that_are_no_pixels_are_white_wherever_they_stand(self):
+        sliding = parse_sliding(reference_photo(), 3, 2, 0, 1, "3x3", transposed=True)
+        assert len(sliding.zeros()) == sliding.canvas().size - 9
+        assert sliding.zeros_under(0, 0) == [(0, 0), (0, 1), (0, 2), (1, 0), (1, 1), (1, 2), (2, 0), (2, 1)]
+        grid = Grid(np.zeros((1, 2)), white=99, cell=20, blank=[(0, 1)], form="")
+        black, white = raster(grid.draw_cells())[10, [10, 30]].tolist()
+        assert (black, white) == ([0, 0, 0], [255, 255, 255])
+        padded = parse_sliding(reference_photo(), 3, 1, 1, 1, "4x4", transposed=False)
+        assert padded.zeros_under(0, 0) == [(0, 0), (0, 1), (0, 2), (1, 0), (2, 0)]
 
     def test_it_moves(self, tmp_path):
         result = run_demo("convolution", kernel=3, stride=2, transposed=True, size="2x3")

@@ -8,8 +8,9 @@ from click.testing import CliRunner
 
 from viztool.cli import main
 from viztool.demos import demos, run_demo
-from viztool.render.canvas import Canvas, Fill, Text
+from viztool.render.canvas import Canvas, Fill, Placed, Text
 from viztool.render.enlarged import enlarged
+from viztool.render.plot import Curve, Plot
 from viztool.render.raster import raster
 from viztool.render.text import BODY, text_width
 
@@ -47,6 +48,14 @@ def test_what_is_larger_keeps_its_place_and_its_ends():
     assert abs(text.x + text_width(text.text, text.style) - 475) <= 1
     assert text_width(text.text, text.style) <= 2.5 * text_width("12.5 %", BODY)
     assert np.array_equal(raster(enlarged(small, 1.0)), raster(small))
+
+
+def test_the_name_of_an_axis_keeps_what_hangs_below_its_line():
+    plot = Plot([Curve(np.arange(3.0), np.arange(3.0), "")], "name", "gypj, gypj")
+    (placed,) = (drawn for drawn in plot.draw().drawn if isinstance(drawn, Placed))
+    for factor in (1.0, 2.0, 3.0):
+        page = raster(enlarged(placed.canvas, factor))
+        assert (page[-2:] == 255).all(), "letters are cut off"
 
 
 def test_from_the_command_line(tmp_path, monkeypatch):

@@ -108,23 +108,30 @@ class Sliding:
     def frames(self) -> list[Picture]:
         """The kernel over the input, the products, the outputs so far; of many outputs at most 60, evenly chosen."""
         values, canvas = self.output(), self.canvas()
-        cell = max(16, min(40, (_FRAME_WIDTH - 120) // (canvas.shape[1] + values.shape[1])))
-        under = self._drawn_canvas(canvas, cell)
+        cell = max(_room(values), min(40, (_FRAME_WIDTH - 120) // (canvas.shape[1] + values.shape[1])))
+        under = raster(Grid(canvas, white=_WHITE, cell=cell, blank=tuple(self.zeros())).draw_cells())
         over = raster(Grid(values, form=".4g", cell=cell).draw_cells())
         steps = dict.fromkeys(round(step) for step in np.linspace(0, values.size - 1, min(values.size, _MOST_FRAMES)))
         return [self._frame(under, over, divmod(step, values.shape[1]), cell) for step in steps]
 
-    def _drawn_canvas(self, canvas: Array, cell: int) -> Picture:
-        """The canvas in cells; what is no pixel of the input but a zero around or between them stands on white."""
-        cells = raster(Grid(canvas, limit=1e9, cell=cell).draw_cells())
-        pixels = raster(Grid(canvas, white=_WHITE, cell=cell).draw_cells())
+    def zeros(self) -> set[tuple[int, int]]:
+        """The cells of the canvas that are no pixels of the input but zeros around or between them."""
+        height, width = self.canvas().shape
         apart = self.stride if self.transposed else 1
-        edge = (canvas.shape[0] - (self.image.shape[0] - 1) * apart - 1) // 2
-        for row in range(edge, canvas.shape[0] - edge, apart):
-            for column in range(edge, canvas.shape[1] - edge, apart):
-                part = slice(row * cell, (row + 1) * cell), slice(column * cell, (column + 1) * cell)
-                cells[part] = pixels[part]
-        return cells
+        edge = (height - (self.image.shape[0] - 1) * apart - 1) // 2
+        rows, columns = range(edge, height - edge, apart), range(edge, width - edge, apart)
+        pixels = {(row, column) for row in rows for column in columns}
+        return {(row, column) for row in range(height) for column in range(width)} - pixels
+
+    def zeros_under(self, row: int, column: int) -> list[tuple[int, int]]:
+        """Which of the cells under the kernel for this output are such zeros, as places in the kernel."""
+        zeros = self.zeros()
+        places = np.ndindex(self.kernel.shape)
+        return [
+            (down, across)
+            for (down, across), cell in zip(places, self.cells(row, column), strict=True)
+            if cell in zeros
+        ]
 
     def _frame(self, under: Picture, over: Picture, place: tuple[int, int], cell: int) -> Picture:
         cells, done = under.copy(), over.copy()
@@ -133,16 +140,16 @@ class Sliding:
         # Outputs that are yet to come are blank.
         row, column = place
         done[row * cell + 1 : (row + 1) * cell, (column + 1) * cell + 1 :] = 255
-        done[(row + 1) * cell + 1 :, 1:] = 255
-        done[-1], done[:, -1] = RULE, RULE
+        done[(row + 1) * cell + 1 :] = 255
+        done[-1], done[:, 0], done[:, -1] = RULE, RULE, RULE
         _frame_cell(done, row, column, cell)
         height, width = self.shape()
         patch, weights = self.under(*place)
-        small = max(20, min(34, (_FRAME_WIDTH - 240) // (3 * weights.shape[1])))
+        small = max(_room(weights * _WHITE), min(34, (_FRAME_WIDTH - 240) // (3 * weights.shape[1])))
         total = f"→ Σ = {number(float((patch * weights).sum()), '.6g')}"
         equation = Equation(
             [
-                Grid(patch, "under the kernel", white=_WHITE, cell=small),
+                Grid(patch, "under the kernel", white=_WHITE, cell=small, blank=self.zeros_under(*place)),
                 "×",
                 Grid(weights, "kernel, flipped" if self.transposed else "kernel", cell=small),
                 "=",
@@ -176,6 +183,11 @@ class Sliding:
         return (
             f"{kind}, kernel {side} × {side}, stride {self.stride}, padding {self.padding}, dilation {self.dilation}."
         )
+
+
+def _room(values: Array) -> int:
+    """The least side of a cell that all of these numbers stand in, in the smallest letters that a grid has."""
+    return max(16, max(text_width(number(float(value), ".4g"), Style(8)) for value in values.ravel()) + 4)
 
 
 def _frame_cell(cells: Picture, row: int, column: int, cell: int) -> None:

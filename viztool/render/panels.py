@@ -78,7 +78,7 @@ class Grid:
     """A matrix of numbers in cells. limit: the value of the darkest colour. marked: cells (row, column) in a frame.
 
     form: how a number is written; "" leaves the cells without. white: the value that is white, of pixels, which are
-    drawn as greys from 0; or None.
+    drawn as greys from 0; or None. blank: cells of pixels that are none, such as a zero between them: white.
     """
 
     values: npt.NDArray[np.generic]
@@ -90,6 +90,7 @@ class Grid:
     marked: Sequence[tuple[int, int]] = ()
     width: int | None = None
     white: float | None = None
+    blank: Sequence[tuple[int, int]] = ()
 
     @property
     def words(self) -> tuple[str, ...]:
@@ -112,7 +113,10 @@ class Grid:
         if self.white is None:
             draw_cells(cells, 0, 0, (height, width), values, limit * faint)
         else:
-            cells.picture(0, 0, grey_picture(values, 0, self.white), (height, width))
+            greys = grey_picture(values, 0, self.white)
+            for place in self.blank:
+                greys[place] = 255
+            cells.picture(0, 0, greys, (height, width))
         for y in (*range(0, height, self.cell), height - 1):
             cells.fill(0, y, width, 1, RULE)
         for x in (*range(0, width, self.cell), width - 1):
@@ -132,7 +136,8 @@ class Grid:
         for row, line in enumerate(texts):
             for column, text in enumerate(line):
                 middle = column * self.cell + self.cell // 2
-                color = style if self._is_light(values[row, column]) else style.with_color((255, 255, 255))
+                light = (row, column) in self.blank or self._is_light(values[row, column])
+                color = style if light else style.with_color((255, 255, 255))
                 cells.text(text, middle, row * self.cell + self.cell // 2 + style.size // 2 - 1, color, "center")
 
     def _is_light(self, value: np.floating[Any]) -> bool:

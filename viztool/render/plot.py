@@ -23,6 +23,7 @@ VIOLET: Color = (122, 72, 160)
 PALETTE: tuple[Color, ...] = (BLUE, ORANGE, GREEN, VIOLET, (178, 34, 52), (70, 78, 86))
 
 _LEFT = 48  # room for the numbers of the vertical scale
+_BELOW = 38  # room for the numbers of the other scale and its name, with what hangs below the line of its letters
 _GRID = (240, 242, 244)
 
 
@@ -69,7 +70,7 @@ class Plot:
         width = width_of(self.across)
         keys = self._keys(width)
         top = 18 * len(keys) + 6
-        page = Canvas(top + self.height + 34, width)
+        page = Canvas(top + self.height + _BELOW, width)
         for row, line in enumerate(keys):
             x = _LEFT
             for curve in line:

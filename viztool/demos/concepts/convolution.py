@@ -74,7 +74,14 @@ def _slide(story: Story, sliding: Sliding) -> None:
             panels.append(
                 Equation(
                     [
-                        Grid(patch, "pixels under the kernel", form=".3g", white=99, cell=36),
+                        Grid(
+                            patch,
+                            "pixels under the kernel",
+                            form=".3g",
+                            white=99,
+                            cell=36,
+                            blank=sliding.zeros_under(*place),
+                        ),
                         "×",
                         Grid(weights, "kernel", form=".3g", cell=36),
                         "=",
