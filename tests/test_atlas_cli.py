@@ -99,6 +99,22 @@ def test_photo_shows_what_is_unusual(built, desk, network, tmp_path):
     assert (tmp_path / "u.png").exists()
 
 
+def test_npz_holds_the_counts_behind_the_picture(built, desk, network, tmp_path):
+    atlas, photo = viztool.open_atlas(built), sorted((desk / "photos" / "dog").iterdir())[0]
+    written = run("show", built, "-l", "3", "-c", "2,5", "--npz", "-o", tmp_path / "s.png").split()
+    assert written == [str(tmp_path / "s.png"), str(tmp_path / "s.npz")]
+    run("photo", built, photo, "--count", 3, "--npz", "-o", tmp_path / "u.png", *network)
+    for name in ("s", "u"):
+        with np.load(tmp_path / f"{name}.npz") as held:
+            layers = held["layers"] if name == "u" else ["3", "3"]
+            for at, (layer, channel) in enumerate(zip(layers, held["channels"], strict=True)):
+                unit = atlas[str(layer)][int(channel)]
+                for kind, wanted in (("positions", unit.histogram), ("maxima", unit.maxima)):
+                    filled = held[kind][at].nonzero()[0]
+                    assert np.array_equal(held[kind][at][filled[0] : filled[-1] + 1], wanted.counts)
+                    assert np.array_equal(held["edges"][filled[0] : filled[-1] + 2], wanted.edges)
+
+
 def test_check_finds_what_is_wrong(built, tmp_path):
     own = tmp_path / "own.atlas"
     shutil.copytree(built, own)

@@ -7,8 +7,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 import viztool
+from viztool.atlas import bins
 from viztool.atlas.atlas import Atlas
 from viztool.atlas.crops import Album, album
 from viztool.atlas.field import field_box, in_photo
@@ -116,6 +118,14 @@ class AtlasSheet(Result):
         }
 
     @property
+    def arrays(self) -> dict[str, npt.NDArray[Any]]:
+        """How many of each unit's values, (units, bins), fall into each bin: at all positions, and the maxima."""
+        return {
+            "channels": np.array(self.channels),
+            **_counts([self.atlas[self.layer][each] for each in self.channels]),
+        }
+
+    @property
     def in_words(self) -> str:
         units = f"{len(self.channels)} of {self.atlas.layers[self.layer]} units"
         return f"{units} of {self.layer} over {self.atlas.photos} photos"
@@ -197,6 +207,18 @@ class UnusualSheet(Result):
         }
 
     @property
+    def arrays(self) -> dict[str, npt.NDArray[Any]]:
+        """Each unit's value and place on the photo, and how often its values fall into each bin over the atlas."""
+        return {
+            "layers": np.array([one.layer for one in self.found]),
+            "channels": np.array([one.channel for one in self.found]),
+            "values": np.array([one.value for one in self.found]),
+            "places": np.array([one.place for one in self.found]),
+            "boxes": np.array(self.boxes),
+            **_counts([self.atlas[one.layer][one.channel] for one in self.found]),
+        }
+
+    @property
     def in_words(self) -> str:
         first = self.found[0] if self.found else None
         most = "" if first is None else f"; most {first.layer}/{first.channel}, {_shares(first, self.atlas.photos)[0]}"
@@ -253,6 +275,15 @@ def _crops(unit: Unit, album: Album, count: int, kind: str, word: str) -> list[C
 def _counted(unit: Unit, marks: Sequence[tuple[str, float]]) -> Counted:
     histogram = unit.histogram
     return Counted(histogram.edges, histogram.counts, marks)
+
+
+def _counts(units: Sequence[Unit]) -> dict[str, npt.NDArray[Any]]:
+    """edges: (bins + 1,). positions, maxima: (units, bins)."""
+    return {
+        "edges": bins.edges(),
+        "positions": np.stack([unit.counts("position") for unit in units]),
+        "maxima": np.stack([unit.counts("maximum") for unit in units]),
+    }
 
 
 def _box(

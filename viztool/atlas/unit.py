@@ -112,6 +112,11 @@ class Unit:
         """Of the spatial maxima, one a photo."""
         return _histogram(self._of.counts("maximum")[self.channel])
 
+    def counts(self, kind: str) -> npt.NDArray[np.int64]:
+        """(bins,): how many of its values fall into each bin; "position": at all positions, "maximum": one a photo."""
+        counts: npt.NDArray[np.int64] = self._of.counts(kind)[self.channel]
+        return counts
+
     @property
     def alike(self) -> list[tuple[int, float]]:
         """(channel, correlation): units of its layer whose maxima go with its own over photos, most alike first."""

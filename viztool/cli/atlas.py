@@ -17,6 +17,7 @@ from viztool.cli.options import layers_option, load, model_options
 
 if TYPE_CHECKING:
     from viztool.atlas import Progress
+    from viztool.results import Result
 
 
 @click.group()
@@ -124,7 +125,7 @@ def show(
     targets = _targets(options["output"], [f"{stem}_{sheet.layer or 'network'}_atlas.png" for sheet in sheets])
     for sheet, target in zip(sheets, targets, strict=True):
         with batch.attempt(sheet.layer):
-            batch.wrote(sheet, sheet.save(target, force=options["force"]))
+            batch.wrote(sheet, *_save(sheet, target, options["force"], npz))
     batch.finish("atlas show")
 
 
@@ -151,7 +152,7 @@ def photo(folder: str, photo: str, count: int, photos: str | None, npz: bool, **
     with batch.attempt(photo):
         picture = read_image(photo)
         sheet = unusual_sheet(opened, load(options), picture, count, source=Path(photo).name, photos=photos)
-        batch.wrote(sheet, sheet.save(target, force=force))
+        batch.wrote(sheet, *_save(sheet, target, force, npz))
     batch.finish("atlas photo")
 
 
@@ -197,6 +198,12 @@ def _span(seconds: float) -> str:
 
 def _batch(options: dict[str, Any]) -> Batch:
     return Batch(options["as_json"], options["quiet"], options["open_it"])
+
+
+def _save(sheet: Result, target: Path, force: bool, npz: bool) -> list[Path]:
+    """Write the picture, and the counts behind it if they are asked for; returns the files."""
+    written = [sheet.save(target, force=force)]
+    return [*written, sheet.save_npz(target.with_suffix(".npz"), force=force)] if npz else written
 
 
 def _targets(output: str | None, names: list[str]) -> list[Path]:
