@@ -96,6 +96,15 @@ class TestBeforeTheFirstPhoto:
         assert result.stdout.split() == ["a_cam.png", "c_cam.png"]
 
 
+class TestCheck:
+    @pytest.mark.parametrize(("quiet", "said"), [(False, 1), (True, 0)])
+    def test_how_long_it_takes_is_said_once(self, folder, monkeypatch, quiet, said):
+        monkeypatch.setattr("viztool.faithfulness.probe.seconds_of_evaluation", lambda *args, **kwargs: 110.0)
+        result = run("cam", "photos", "--check", *NET, *(["-q"] if quiet else []))
+        assert result.exit_code == 0
+        assert result.stderr == "the check of each photo, 1 heatmap: about 2 min on this machine\n" * said
+
+
 class TestBox:
     @pytest.mark.parametrize("box", ["0,0,51,40", "0,0,50,41", "60,0,70,10"])
     def test_it_lies_in_the_photo(self, folder, box):

@@ -11,6 +11,7 @@ import click
 
 from viztool.cli.checks import check_box, require_inside
 from viztool.cli.errors import usage
+from viztool.cli.expected import foretell
 from viztool.cli.options import numbers
 from viztool.errors import ViztoolError
 
@@ -26,6 +27,7 @@ Explain = Callable[..., "Heatmap"]
 """Called as explain(model, method, target)."""
 
 _ALL = "all"
+_FORETOLD = "viztool.check foretold"
 _FEW = 3  # methods that a file is called by
 _WEIGHTS, _CLASSES = "weights", "classes"
 
@@ -195,9 +197,15 @@ class Wanted:
 def _beside_random(model: Model, photo: Any, heatmaps: Sequence[Heatmap]) -> list[Heatmap]:
     """The same heatmaps, with how they stand beside random maps."""
     from viztool.faithfulness import evaluate_heatmap
+    from viztool.faithfulness.probe import seconds_of_evaluation
 
     # Of one heatmap the numbers are as fine as they can be, of many as they have to be.
     steps, draws = (32, 8) if len(heatmaps) == 1 else (16, 4)
+    context = click.get_current_context()
+    if not context.params["quiet"] and not context.meta.setdefault(_FORETOLD, False):
+        context.meta[_FORETOLD] = True  # once: of another photo it takes as long
+        seconds = seconds_of_evaluation(model, photo, heatmaps, steps=steps, draws=draws)
+        foretell(f"the check of each photo, {len(heatmaps)} heatmap{'s' if len(heatmaps) > 1 else ''}", seconds)
     evaluations = evaluate_heatmap(model, photo, heatmaps, steps=steps, draws=draws)
     return [_told(heatmap, evaluation.lines()) for heatmap, evaluation in zip(heatmaps, evaluations, strict=True)]
 
