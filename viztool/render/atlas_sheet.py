@@ -13,7 +13,7 @@ from viztool.render.canvas import Canvas, stack
 from viztool.render.colormaps import Picture
 from viztool.render.heading import draw_heading
 from viztool.render.numbers import number
-from viztool.render.parts import MARGIN, WIDTH, blank_page, draw_footer, draw_lines
+from viztool.render.parts import LINE, MARGIN, WIDTH, blank_page, draw_footer, draw_lines
 from viztool.render.scaling import scaled
 from viztool.render.text import GREY, HEADING, RULE, SMALL, TINY, Color, fit, text_width, wrap
 
@@ -84,10 +84,10 @@ def atlas_page(page: AtlasPage) -> Canvas:
 
 
 def _draw_row(row: UnitRow) -> Canvas:
-    strip = blank_page(_ROW)
+    lines = [part for line in row.lines for part in wrap(line, _WORDS - 12, SMALL)]
+    strip = blank_page(max(_ROW, 50 + LINE * len(lines)))
     strip.line((MARGIN, 0), (WIDTH - MARGIN - 1, 0), RULE)
     strip.text(fit(row.title, _WORDS - 12, HEADING), MARGIN, 28, HEADING)
-    lines = [part for line in row.lines for part in wrap(line, _WORDS - 12, SMALL)]
     draw_lines(strip, lines, MARGIN, 50)
     _draw_histogram(strip, MARGIN + _WORDS, 22, row.histogram)
     x = MARGIN + _WORDS + _PLOT[1] + 28
