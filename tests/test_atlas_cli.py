@@ -60,6 +60,16 @@ def test_build_says_what_there_is_and_what_was_left_out(desk, network, tmp_path)
     assert run("check", tmp_path / "b") == "whole: 4 photos looked at, every checksum right\n"
 
 
+def test_an_atlas_of_no_photo_is_not_drawn(desk, network, tmp_path):
+    (tmp_path / "torn.png").write_bytes(b"nothing")
+    run("build", tmp_path, "-o", tmp_path / "a", "-l", "1", *network, code=1)
+    for arguments in (
+        ("show", tmp_path / "a"),
+        ("photo", tmp_path / "a", desk / "photos" / "cat" / "0001.png", *network),
+    ):
+        assert "is of no photo: none could be looked at; viztool atlas check says why" in run(*arguments, code=1)
+
+
 def test_show_draws_a_sheet_for_each_layer(built, tmp_path):
     written = run("show", built, "-o", tmp_path).split()
     assert written == [str(tmp_path / "own_1_atlas.png"), str(tmp_path / "own_3_atlas.png")]

@@ -17,7 +17,7 @@ from viztool.atlas.field import field_box, in_photo
 from viztool.atlas.sources import Photos
 from viztool.atlas.thumbnails import cut
 from viztool.atlas.unit import Unit
-from viztool.atlas.unusual import Unusual, refuse_none, unusual
+from viztool.atlas.unusual import Unusual, unusual
 from viztool.errors import SettingError
 from viztool.models.model import Model
 from viztool.render.atlas_sheet import AtlasPage, Counted, Crop, UnitRow, atlas_page
@@ -42,10 +42,8 @@ def outstanding(atlas: Atlas, layer: str, count: int = SHOWN) -> list[int]:
 def chosen(atlas: Atlas, layer: str, channels: str | None) -> list[int]:
     """The channels that a text such as "0-7,12" names; those that stand out most if there is none.
 
-    Raises LayerError for a channel that the layer does not have, SettingError for a text that names none, ViztoolError
-    if no photo could be looked at.
+    Raises LayerError for a channel that the layer does not have, SettingError for a text that names none.
     """
-    refuse_none(atlas)
     if channels is None:
         return outstanding(atlas, layer)
     found: list[int] = []

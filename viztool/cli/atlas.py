@@ -112,11 +112,13 @@ def show(
     from viztool.atlas import open_atlas
     from viztool.atlas.crops import album as album_of
     from viztool.atlas.sheet import AtlasSheet, chosen
+    from viztool.atlas.unusual import refuse_none
 
     opened = open_atlas(folder)
     album = album_of(opened, photos)
     if channels is not None and len(layers) != 1:
         raise click.UsageError("-c names channels of one layer; give that layer with -l")
+    refuse_none(opened)
     with usage():
         shown = {layer: chosen(opened, layer, channels) for layer in layers or opened.layers}
     sheets = [AtlasSheet(opened, layer, units, album, channels is not None) for layer, units in shown.items()]
