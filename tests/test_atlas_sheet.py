@@ -75,8 +75,14 @@ def test_a_photo_that_is_not_there_is_not_a_blank():
 
 
 def test_a_row_is_as_high_as_its_words():
-    page = AtlasPage("Title", "subtitle", [], [row(lines=["a few words on a unit of a layer " * 8]), row()], "footer")
-    root = ElementTree.fromstring(svg(atlas_page(page), "{}"))
-    low = [float(one.get("y")) for one in root.iter("{http://www.w3.org/2000/svg}text") if "unit of" in one.text]
-    title = [float(one.get("y")) for one in root.iter("{http://www.w3.org/2000/svg}text") if one.text == "1 / 0"]
-    assert len(low) > 5 and max(low) < title[1] - 28
+    """Eight lines do not run into the next row, which begins where this one ends."""
+    high, usual = (
+        atlas_page(AtlasPage("Title", "subtitle", [], [row(lines=["word"] * count)], "footer")) for count in (8, 4)
+    )
+    lowest = max(
+        float(one.get("y"))
+        for one in ElementTree.fromstring(svg(high, "{}")).iter("{http://www.w3.org/2000/svg}text")
+        if one.text == "word"
+    )
+    assert lowest == 183
+    assert high.height - usual.height == lowest + 19 - 142
