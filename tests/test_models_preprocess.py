@@ -39,8 +39,10 @@ def timm_configs() -> dict[str, dict]:
     """Every evaluation transform of timm, once."""
     found = {}
     for name in timm.list_models():
-        config = timm.get_pretrained_cfg(name).to_dict()
-        found.setdefault(str(resolve_data_config(pretrained_cfg=config)), config)
+        pretrained = timm.get_pretrained_cfg(name)
+        if pretrained is not None:  # of some names an older timm has none
+            config = pretrained.to_dict()
+            found.setdefault(str(resolve_data_config(pretrained_cfg=config)), config)
     return found
 
 
