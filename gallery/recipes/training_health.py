@@ -36,5 +36,5 @@ for fault in ("dead-units", "not-finite", "update-too-large", "never-updated", "
             nn.functional.cross_entropy(net(60 * x + 110 if fault == "input-not-normalised" else x), labels).backward()
             optimizer.step()
     found[fault] = {(finding.kind, finding.layer) for finding in health.findings}
-    sheets.append(health.picture()[105 : 325 + 95 * len(health.findings)])
+    sheets.append(health.picture()[105 : 341 + 79 * len(health.findings)])
 plt.imsave(out(), np.concatenate(sheets))
