@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from os import PathLike
@@ -319,10 +320,12 @@ def _expanded_tile(weights: KernelWeights) -> Picked:
         return Picked(None, [f"{len(weights.values)} weights", f"norm {short(weights.norm)}"], mark="1 × 1")
     strongest = expanded.strongest(_PICTURES)
     kh, kw = expanded.values.shape[1:]
-    inputs = f"from {expanded.source}: {', '.join(map(str, strongest))}"
     if kh * kw == 1:
+        inputs = f"from {expanded.source}: {', '.join(map(str, strongest[:4]))}"
         return Picked(None, [inputs, "the strongest single weights"], mark="1 × 1")
-    lines = [inputs, f"{kh} × {kw}, what is not linear left out"]
+    columns = math.ceil(math.sqrt(len(strongest)))  # as the pictures stand
+    rows = [" ".join(map(str, strongest[at : at + columns])) for at in range(0, len(strongest), columns)]
+    lines = [f"{kh} × {kw}, linear parts, {expanded.source}", " / ".join(rows)]
     return Picked(draw_slices(expanded.values[strongest]), lines, cells=True)
 
 
