@@ -1,8 +1,8 @@
 """Put twelve kinds of fault into small trainings of four architectures, and see what the monitor says of each.
 
-A fault is found if its kind and its layer are named, within three samples of when an oracle (that looks at everything,
-after every step) sees it; healthy trainings must give no finding at all. Beside these, a fault that is taken away again
-and two at once. Exits with 1 if a mark is missed.
+A fault is found if its kind and its layer are named within three samples of the step at which it is put in; healthy
+trainings must give no finding at all. Beside these, a fault that is taken away again and two at once. Exits with 1 if a
+mark is missed.
 
     python scripts/check_monitor.py [--seeds 3] [--first-seed 0] [--only KIND] [--markdown]
 """
