@@ -17,7 +17,7 @@ def main() -> None:
     """Make both in the folder that the project is in."""
     from playwright.sync_api import sync_playwright
 
-    subprocess.run(["viztool", "explore", "gallery/inputs/cat.jpg", "-o", PAGE], check=True)
+    subprocess.run(["viztool", "explore", "gallery/inputs/cat.jpg", "--circuits", "-o", PAGE], check=True)
     with sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
         page = browser.new_page(viewport={"width": 1340, "height": 900})

@@ -187,8 +187,10 @@ function showFlows(layer) {
   for (const [kind, title] of [["inputs", "It is made of"], ["outputs", "It feeds"]]) {
     if (!flows[kind]) continue;
     inner.append(element("h4", `${title} ${flows[kind].layer}`));
+    const edges = flows[kind].edges.filter(([, effect]) => effect !== 0);
+    if (!edges.length) inner.append(element("p", "Nothing there: no channel alone changes a largest value.", { class: "quiet" }));
     const list = element("ul", "", { class: "edges" }), place = state.photo.layers.findIndex(each => each.name === flows[kind].layer);
-    for (const [channel, effect] of flows[kind].edges) {
+    for (const [channel, effect] of edges) {
       const item = element("li"), button = element("button", `${channel}: ${effect > 0 ? "+" : ""}${said(effect, 3)}`, { type: "button", "data-edge": `${flows[kind].layer}/${channel}`, "data-effect": String(effect) });
       button.addEventListener("click", () => go({ layer: place, channel, ...peak(state.photo.layers[place], channel) }));
       item.append(button);

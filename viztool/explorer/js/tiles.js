@@ -55,6 +55,8 @@ function redrawTiles() {
   for (const { tiles } of columns) for (const tile of tiles) if (tile.inView) drawTile(tile);
 }
 
+addEventListener("beforeprint", () => columns.forEach(({ tiles }) => tiles.forEach(drawTile)));
+
 function pickTile(event, index) {
   const tile = event.target.closest(".tile");
   if (!tile) return;
