@@ -209,7 +209,7 @@ class TestErrors:
 
     def test_unknown_network(self, folder):
         result = run("features", "photo.png", "-m", "resnet5O")
-        assert result.exit_code == 1
+        assert result.exit_code == 2
         assert result.stderr.count("\n") == 1
         assert "resnet50" in result.stderr
 
