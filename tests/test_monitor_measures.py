@@ -64,14 +64,14 @@ def test_moments_gradients_and_updates_are_those_of_the_step():
 def test_effective_rank_is_the_participation_ratio_of_the_eigenvalues():
     x = torch.randn(64, 12, 4) @ torch.randn(4, 4)
     x[:, 6:] = x[:, :6] * 3 + 0.1 * torch.randn(64, 6, 4)
-    rank, units = measures.effective_rank(x)
+    rank, units, images = measures.effective_rank(x)
     vectors = x.transpose(1, 2).flatten(0, 1).double().numpy()
     values = np.linalg.eigvalsh(np.corrcoef(vectors.T))
     assert rank.item() == pytest.approx(values.sum() ** 2 / (values**2).sum(), rel=1e-4)
-    assert units.item() == 12
+    assert (units.item(), images.item()) == (12, 64)
     same = torch.randn(64, 1, 4).expand(64, 12, 4)
     assert measures.effective_rank(same)[0].item() == pytest.approx(1, abs=1e-5)
-    assert measures.effective_rank(torch.ones(8, 5, 3)).tolist() == [0, 0]
+    assert measures.effective_rank(torch.ones(8, 5, 3)).tolist() == [0, 0, 8]
 
 
 @pytest.mark.parametrize("bad", [torch.nan, torch.inf])

@@ -177,7 +177,8 @@ class Book:
         if rule.kind in ("saturated", "collapsed-features") and name in outputs[-_ENDING[rule.kind] :]:
             return False  # an answer may be sure of itself, and two classes are one direction
         if rule.kind == "collapsed-features":
-            return numbers.get("units", 0) >= _FEWEST_UNITS and numbers.get("varies", 1) > _VARIES
+            enough = numbers.get("units", 0) >= _FEWEST_UNITS and numbers["rank images"] >= _FEWEST_FOR_RANK
+            return enough and numbers.get("varies", 1) > _VARIES
         if rule.kind == "constant-output":
             return sample.network.get("images", 0) / max(1, sample.network.get("forwards", 1)) > 1
         if rule.kind == "update-too-small":
@@ -222,6 +223,7 @@ _WINDOW = 3  # samples that a unit must be dead in, and that a drift begins with
 _PAST = 24  # gradient norms that a surge is told from
 _MANY = 4  # layers of which a fault is one of all
 _FEWEST_IMAGES, _FEWEST_UNITS = 32, 4
+_FEWEST_FOR_RANK = 16  # images in one forward: places of one image are alike, and behind a pooling there is one
 _VARIES = 1e-3
 _ENDING = {"saturated": 2, "collapsed-features": 1}
 

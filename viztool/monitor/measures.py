@@ -57,10 +57,11 @@ def spread(x: Tensor) -> Tensor:
 
 
 def effective_rank(x: Tensor) -> Tensor:
-    """(2,): in how many directions a sample (n, C, P) of features varies, and how many units vary at all.
+    """(3,): in how many directions a sample (n, C, P) of features varies, how many units vary at all, and n.
 
     The participation ratio of the eigenvalues of the units' correlation matrix R: (Σλ)² / Σλ² = k² / ‖R‖², between 1
     (all units say the same) and k. Of at most 64 units and 256 places. Gao et al. 2017, eq. 4; no eigenvalues needed.
+    Few images allow few directions whatever the features are: two of one place each, a single one.
     """
     count = max(1, _VECTORS // x.shape[0])
     some = _spaced(_spaced(x, 1, _UNITS), 2, count).float()
@@ -72,7 +73,8 @@ def effective_rank(x: Tensor) -> Tensor:
     with torch.autocast(x.device.type, enabled=False):
         correlation = unit.T @ unit
     live = varies.sum()
-    return torch.stack([live.float().square() / correlation.square().sum().clamp_min(1e-30), live.float()])
+    images = torch.full((), x.shape[0], dtype=torch.float32, device=x.device)
+    return torch.stack([live.float().square() / correlation.square().sum().clamp_min(1e-30), live.float(), images])
 
 
 def drift_of_norm(x: Tensor, norm: nn.Module) -> Tensor:

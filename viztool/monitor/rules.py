@@ -78,7 +78,7 @@ RULES: tuple[Rule, ...] = (
         *("collapsed-features", "rank", "below", 1.5, 3),
         "All units say the same: look for equal initial weights, a mean over the channels, or a loss that asks for "
         "nothing else.",
-        "Gao et al. 2017; healthy layers of 8 units and more: above 1.8",
+        "Gao et al. 2017; healthy layers of 8 units and more, over 16 images and more: above 1.8",
     ),
     Rule(
         *("never-updated", "moved", "below", 0, 3),

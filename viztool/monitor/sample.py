@@ -58,7 +58,7 @@ def forward_numbers(measured: Measured) -> dict[str, float]:
         found["varies"] = _root(float(spread[0] / spread[1])) if spread[1] > 0 else (0.0 if spread[1] == 0 else nan)
     rank = measured.get("rank")
     if rank is not None and rank[1] > 0:
-        found["rank"], found["units"] = float(rank[0]), float(rank[1])
+        found["rank"], found["units"], found["rank images"] = map(float, rank)
     drift = measured.get("drift of norm")
     tracked = measured.get("batches")
     if drift is not None and (tracked is None or tracked[0] > measured.settled_after):

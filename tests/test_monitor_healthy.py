@@ -1,0 +1,47 @@
+"""What healthy trainings have in them and is no fault."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+import viztool
+
+
+def findings(net, batch, steps=8, every=1):
+    """All that is said while a network learns to give `batch()`'s second from its first, by the last sample."""
+    optimizer = torch.optim.Adam(net.parameters(), 1e-3)
+    said = set()
+
+    def keep(health, sample):
+        said.update((finding.kind, finding.layer) for finding in health.findings)
+
+    with viztool.monitor(net, optimizer, every=every, quiet=True, on_sample=keep) as health:
+        for _ in range(steps):
+            x, wanted = batch()
+            optimizer.zero_grad()
+            F.mse_loss(net(x), wanted).backward()
+            optimizer.step()
+    assert health._engine.failed == ""
+    return said
+
+
+class Squeezed(nn.Module):
+    """A squeeze-and-excitation block: a channel's factor is made of the means of all."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.down, self.up = nn.Conv2d(3, 16, 3), nn.Conv2d(16, 8, 1), nn.Conv2d(8, 16, 1)
+        self.head = nn.Linear(16, 4)
+
+    def forward(self, x):
+        x = self.conv(x)
+        return self.head((x * self.up(self.down(x.mean((2, 3), keepdim=True))).sigmoid()).mean((2, 3)))
+
+
+@pytest.mark.parametrize("size", [2, 3, 8])
+def test_a_few_images_have_few_directions_and_that_is_no_collapse(size):
+    torch.manual_seed(size)
+    assert findings(Squeezed(), lambda: (torch.randn(size, 3, 8, 8), torch.randn(size, 4))) == set()
