@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import gc
+import io
 
 import pytest
 import torch
@@ -54,6 +55,12 @@ def twice(build, run):
             assert health._engine.failed == ""
             assert health.numbers["samples"] > 1
     return found
+
+
+def saved(net):
+    file = io.BytesIO()
+    torch.save(net, file)
+    return torch.load(io.BytesIO(file.getvalue()), weights_only=False)
 
 
 def assert_same(found):
@@ -138,6 +145,25 @@ def test_between_samples_there_are_no_hooks_and_after_it_none_at_all():
     assert hooks_of(net) == before
     assert not optimizer._optimizer_step_pre_hooks
     assert not optimizer._optimizer_step_post_hooks
+
+
+@pytest.mark.parametrize("twin_of", [copy.deepcopy, saved], ids=["copied", "saved"])
+def test_a_network_is_copied_and_saved_while_a_step_is_watched(twin_of):
+    net = small()
+    optimizer = torch.optim.SGD(net.parameters(), 0.05)
+    with viztool.monitor(net, optimizer, every=1, quiet=True) as health:
+        train(net, optimizer, 2)
+        twin = twin_of(net)
+        for x, labels in batches(1):
+            optimizer.zero_grad()
+            loss = F.cross_entropy(net(x), labels)
+            twin(torch.cat([x] * 5)).sum().backward()
+            loss.backward()
+            optimizer.step()
+    assert health._engine.failed == ""
+    assert health.run.network["images"].tolist() == [16, 16, 16]
+    x = torch.zeros(2, 3, 8, 8)
+    assert torch.equal(twin.eval()(x), twin_of(twin)(x))
 
 
 def test_a_cell_that_is_run_twice_leaves_one_monitor():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -28,7 +28,7 @@ def watch(
     network. Of a module with several names the first is used. Only calls of the thread that opened
     the block count, and only those of a forward: when activation checkpointing runs a layer once more
     inside a backward, that is the same call again. Compiled networks run eagerly inside the block.
-    All hooks are gone when it ends, whatever happened.
+    All hooks are gone when it ends, whatever happened; those in a copy of the network do nothing.
 
     fails: also call `exit` after a layer that raised an Exception; the output is then None.
     """
@@ -43,34 +43,40 @@ def watch(
                 seen.add(id(module))
                 require_hookable(name, module)
                 if enter is not None:
-                    hook = _pre_hook(name, enter, owner)
+                    hook = _PreHook(name, enter, owner)
                     handles.append(module.register_forward_pre_hook(hook, with_kwargs=True))
                 if exit is not None:
-                    handles.append(module.register_forward_hook(_post_hook(name, exit, owner), always_call=fails))
+                    handles.append(module.register_forward_hook(_PostHook(name, exit, owner), always_call=fails))
             yield
         finally:
             for handle in reversed(handles):
                 handle.remove()
 
 
-def _counts(owner: int) -> bool:
-    return threading.get_ident() == owner and torch._C._current_graph_task_id() == -1
+class _Hook:
+    """One that is copied or saved together with its network does nothing there: nobody watches that network."""
+
+    def __init__(self, name: str, tell: Callable[..., Any], owner: int) -> None:
+        self._name, self._tell, self._owner = name, tell, owner
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # The method takes whatever it is given and returns None; to load it takes nothing but Python.
+        return getattr, (nullcontext(), "__exit__")
+
+    def _counts(self) -> bool:
+        return threading.get_ident() == self._owner and torch._C._current_graph_task_id() == -1
 
 
-def _pre_hook(name: str, enter: Enter, owner: int) -> Callable[..., None]:
+class _PreHook(_Hook):
     # While the owner registers or removes this hook, another thread may already or still run it, without kwargs.
-    def hook(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any] | None = None) -> None:
-        if _counts(owner):
-            enter(name, module, args, kwargs or {})
-
-    return hook
+    def __call__(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any] | None = None) -> None:
+        if self._counts():
+            self._tell(self._name, module, args, kwargs or {})
 
 
-def _post_hook(name: str, exit: Exit, owner: int) -> Callable[..., Any]:
-    def hook(module: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
-        return exit(name, module, output) if _counts(owner) else None
-
-    return hook
+class _PostHook(_Hook):
+    def __call__(self, module: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
+        return self._tell(self._name, module, output) if self._counts() else None
 
 
 _lock = threading.Lock()
