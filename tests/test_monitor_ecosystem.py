@@ -122,6 +122,34 @@ def test_a_closure_is_one_step_of_its_last_evaluation():
     assert told(health) == []
 
 
+class Own(torch.optim.SGD):
+    """One that adds to a step of its parent's; the first of them fails."""
+
+    fails = False
+
+    def step(self, closure=None):
+        if self.fails:
+            self.fails = False
+            raise RuntimeError("no room")
+        return super().step(closure)
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_step_that_calls_its_parents_is_one(fails):
+    net = small()
+    torch.optim.SGD(net.parameters(), 0.01)  # from now on the parent's step calls hooks, too
+    optimizer = Own(net.parameters(), 0.01)
+    optimizer.fails = fails
+    with viztool.monitor(net, optimizer, every=5, quiet=True) as health:
+        if fails:
+            with pytest.raises(RuntimeError, match="no room"):
+                optimizer.step()
+        train(net, optimizer, 20)
+    assert told(health) == []
+    assert health.run.steps.tolist() == [0, 5, 10, 15]
+    assert (health.run.values["update"][:, [0, 3]] > 0).all()
+
+
 def test_layers_of_several_optimizers_are_all_updated():
     net = small()
     optimizers = [torch.optim.SGD(net[:4].parameters(), 0.01), torch.optim.Adam(net[4:].parameters(), 1e-3)]

@@ -8,6 +8,7 @@ import time
 import warnings
 import weakref
 from collections.abc import Callable, Mapping, Sequence
+from types import FrameType
 from typing import Any
 
 import torch
@@ -62,6 +63,8 @@ class Engine:
         self._noted: dict[str, Any] = {}
         self._distributed = isinstance(net, nn.parallel.DistributedDataParallel) and _several_processes()
         self._origin = None if self._distributed else Origin(self.root)
+        self._under_way: dict[int, int] = {}
+        """How many steps of an optimizer are under way: one that its own step() calls is a part of it."""
         self._handles = [
             handle
             for optimizer in self.optimizers
@@ -117,6 +120,12 @@ class Engine:
         return False
 
     def _before_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
+        # What is left of a step that raised is told from one that is under way: its caller is still there.
+        inside = self._under_way.get(id(optimizer), 0) if _calls_itself(sys._getframe(1)) else 0
+        self._under_way[id(optimizer)] = inside + 1
+        if inside:
+            return
+
         def look() -> None:
             if self._sampler.open:
                 mine = {id(each) for layer in self.layers for each in layer.parameters}
@@ -130,6 +139,10 @@ class Engine:
         self._guarded(look)
 
     def _after_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
+        inside = self._under_way.pop(id(optimizer), 1) - 1
+        if inside:
+            self._under_way[id(optimizer)] = inside
+            return
         self._guarded(lambda: self._end_step(optimizer))
         if self.failed and self._distributed and not self.closed:
             self._guarded_last(optimizer)
@@ -226,6 +239,16 @@ def tell(line: str) -> None:
         warnings.warn(line, UserWarning, stacklevel=2)
     except UserWarning:
         sys.stderr.write(f"{line}\n")
+
+
+def _calls_itself(frame: FrameType) -> bool:
+    """Whether the same function is under way further out, too."""
+    outer = frame.f_back
+    while outer is not None:
+        if outer.f_code is frame.f_code:
+            return True
+        outer = outer.f_back
+    return False
 
 
 def _several_processes() -> bool:
