@@ -45,3 +45,24 @@ class Squeezed(nn.Module):
 def test_a_few_images_have_few_directions_and_that_is_no_collapse(size):
     torch.manual_seed(size)
     assert findings(Squeezed(), lambda: (torch.randn(size, 3, 8, 8), torch.randn(size, 4))) == set()
+
+
+@pytest.mark.parametrize("scale", [(1.0,), (1.0, 0.05)])
+def test_a_regression_of_one_number_has_one_direction_and_that_is_no_collapse(scale):
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(len(scale), 32), nn.Tanh(), nn.Linear(32, 32), nn.Tanh(), nn.Linear(32, 1))
+
+    def batch():
+        x = torch.rand(64, len(scale)) * torch.tensor(scale)
+        return x, x[:, :1].sin()
+
+    assert findings(net, batch) == set()
+
+
+def test_one_channel_under_a_kernel_has_many_directions_and_equal_kernels_are_a_collapse():
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Conv2d(1, 8, 3), nn.ReLU(), nn.Flatten(), nn.Linear(288, 4))
+    with torch.no_grad():
+        net[0].weight.copy_(net[0].weight[:1].expand(8, -1, -1, -1))
+        net[0].bias.zero_()
+    assert ("collapsed-features", "0") in findings(net, lambda: (torch.randn(32, 1, 8, 8), torch.randn(32, 4)), 3)

@@ -74,6 +74,13 @@ def test_effective_rank_is_the_participation_ratio_of_the_eigenvalues():
     assert measures.effective_rank(torch.ones(8, 5, 3)).tolist() == [0, 0, 8]
 
 
+def test_the_directions_of_what_is_given_are_those_of_its_covariance():
+    x = torch.randn(64, 12, 4) * torch.linspace(0.1, 3, 12)[:, None]
+    values = np.linalg.eigvalsh(np.cov(x.transpose(1, 2).flatten(0, 1).double().numpy().T))
+    assert measures.directions(x).item() == pytest.approx(values.sum() ** 2 / (values**2).sum(), rel=1e-4)
+    assert measures.directions(torch.randn(64, 1, 4)).item() == pytest.approx(1, abs=1e-5)
+
+
 @pytest.mark.parametrize("bad", [torch.nan, torch.inf])
 def test_values_that_are_no_numbers_are_counted(bad):
     x = torch.randn(4, 3, 5, 5)

@@ -178,7 +178,8 @@ class Book:
             return False  # an answer may be sure of itself, and two classes are one direction
         if rule.kind == "collapsed-features":
             enough = numbers.get("units", 0) >= _FEWEST_UNITS and numbers["rank images"] >= _FEWEST_FOR_RANK
-            return enough and numbers.get("varies", 1) > _VARIES
+            own = numbers.get("rank given", inf) >= rule.threshold  # else it hands on what it is given
+            return enough and own and numbers.get("varies", 1) > _VARIES
         if rule.kind == "constant-output":
             return sample.network.get("images", 0) / max(1, sample.network.get("forwards", 1)) > 1
         if rule.kind == "update-too-small":

@@ -77,6 +77,29 @@ def effective_rank(x: Tensor) -> Tensor:
     return torch.stack([live.float().square() / correlation.square().sum().clamp_min(1e-30), live.float(), images])
 
 
+def directions(x: Tensor) -> Tensor:
+    """(1,): in how many directions what a layer is given, a sample (n, C, P), varies.
+
+    As `effective_rank`, but of the covariance: a layer mixes its inputs by their size. What it puts out has few
+    directions where this has.
+    """
+    some = _spaced(_spaced(x, 1, _UNITS), 2, max(1, _VECTORS // x.shape[0])).float()
+    vectors = some.transpose(1, 2).flatten(0, 1)
+    centred = vectors - vectors.mean(0)
+    centred = centred / torch.linalg.vector_norm(centred).clamp_min(1e-30)  # so that the trace is 1
+    with torch.autocast(x.device.type, enabled=False):
+        covariance = centred.T @ centred
+    count: Tensor = 1 / covariance.square().sum(dtype=torch.float32).clamp_min(1e-30)
+    return count.reshape(1)
+
+
+def bounded_by_rank(layer: nn.Module) -> bool:
+    """Whether a place of its output is made of the same place of its input, and of nothing else."""
+    if isinstance(layer, nn.modules.conv._ConvNd):
+        return all(size == 1 for size in layer.kernel_size)
+    return not isinstance(layer, nn.RNNBase)
+
+
 def drift_of_norm(x: Tensor, norm: nn.Module) -> Tensor:
     """How far the running statistics of a normalisation layer are from those of its input, in standard deviations.
 

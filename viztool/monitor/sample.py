@@ -59,6 +59,9 @@ def forward_numbers(measured: Measured) -> dict[str, float]:
     rank = measured.get("rank")
     if rank is not None and rank[1] > 0:
         found["rank"], found["units"], found["rank images"] = map(float, rank)
+    given = measured.get("rank given")
+    if given is not None:
+        found["rank given"] = float(given[0])
     drift = measured.get("drift of norm")
     tracked = measured.get("batches")
     if drift is not None and (tracked is None or tracked[0] > measured.settled_after):

@@ -16,8 +16,10 @@ from viztool.monitor.layers_by_name import CALL, layer_of
 from viztool.monitor.measured import How
 from viztool.monitor.measures import (
     attention_of,
+    bounded_by_rank,
     bounds_of,
     decided,
+    directions,
     drift_of_norm,
     effective_rank,
     moments,
@@ -169,10 +171,17 @@ class Sampler:
 
     @torch.no_grad()
     def _given(self, key: str, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        given = next((x for x in tensors_in((args, kwargs)) if x.is_floating_point() and not x.is_nested), None)
-        if given is None or given.numel() == 0:
-            return
+        tensors = [x.detach() for x in tensors_in((args, kwargs)) if not x.is_nested and x.layout == torch.strided]
+        tensors = [x for x in tensors if x.ndim > 0 and x.numel() > 0 and not x.is_complex()]
         seen = self.seen.setdefault(key, Seen())
+        floating = [x for x in tensors if x.is_floating_point()]
+        if len(floating) == 1 and bounded_by_rank(module):
+            x = sample_of(self._layouts.as_units(module, floating[0]))
+            if x.shape[0] > 1:
+                seen.add("rank given", directions(x), "last")
+        given = next(iter(floating), None)
+        if given is None:
+            return
         if isinstance(module, nn.modules.batchnorm._NormBase) and isinstance(module.running_mean, Tensor):
             x = self._layouts.as_units(module, given.detach())
             if x.shape[0] * x.shape[2] > 1:
