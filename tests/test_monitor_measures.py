@@ -24,10 +24,12 @@ def sampled(net, optimizer, x, labels):
     return health.numbers
 
 
-def test_moments_gradients_and_updates_are_those_of_the_step():
-    net = small(dropout=0.0)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_moments_gradients_and_updates_are_those_of_the_step(dtype):
+    net = small(dropout=0.0).to(dtype)
     optimizer = torch.optim.Adam(net.parameters(), 1e-2)
     x, labels = next(batches(1))
+    x = x.to(dtype)
     before = {name: p.detach().clone() for name, p in net.named_parameters()}
     kept = {}
 

@@ -24,8 +24,14 @@ def moments(x: Tensor) -> Tensor:
     The mean and the standard deviation are made of these, when all micro-batches are in.
     """
     total = x.sum(dtype=torch.float32)
-    squares = torch.linalg.vector_norm(x, dtype=torch.float32).square()
-    return torch.stack([not_finite(x, total), total, squares])
+    return torch.stack([not_finite(x, total), total, squares(x)])
+
+
+def squares(x: Tensor) -> Tensor:
+    """The sum of the squares of all values."""
+    wide = torch.float64 if x.dtype == torch.float64 else torch.float32  # a norm is never of less digits than its input
+    norm: Tensor = torch.linalg.vector_norm(x, dtype=wide)
+    return norm.square().float()
 
 
 def not_finite(x: Tensor, total: Tensor) -> Tensor:

@@ -27,6 +27,7 @@ from viztool.monitor.measures import (
     sample_of,
     saturated,
     spread,
+    squares,
     tops,
 )
 from viztool.tensors.tree import tensors_in
@@ -246,8 +247,8 @@ class Sampler:
         if gradient.layout != torch.strided:
             return
         g = gradient.detach()
-        squares = torch.linalg.vector_norm(g, dtype=torch.float32).square()
-        seen.add("gradient", torch.stack([not_finite(g, squares), squares]), "sum")
+        size = squares(g)
+        seen.add("gradient", torch.stack([not_finite(g, size), size]), "sum")
 
 
 module_of_none = nn.Identity()

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Sequence
 import torch
 from torch import Tensor, nn
 
+from viztool.monitor.measures import squares
+
 MOST = 1 << 17
 """Numbers of one parameter that are kept, evenly spaced: the ratio of two norms is that of a sample of both."""
 
@@ -36,8 +38,7 @@ def compared(before: Sequence[tuple[nn.Parameter, Tensor]]) -> dict[int, Tensor]
     found: dict[int, Tensor] = {}
     for parameter, old in before:
         change = kept(parameter).sub_(old)
-        norms = [torch.linalg.vector_norm(each, dtype=_wide(each)) for each in (change, old)]
-        found[id(parameter)] = torch.stack(norms).square().float()
+        found[id(parameter)] = torch.stack([squares(change), squares(old)])
     return found
 
 
@@ -50,12 +51,8 @@ def gradient_norms(parameters: Iterable[nn.Parameter]) -> dict[int, Tensor]:
         if gradient is not None:
             values = gradient.detach()
             values = values.coalesce().values() if values.is_sparse else values
-            found[id(parameter)] = torch.linalg.vector_norm(values, dtype=_wide(values)).square().float()
+            found[id(parameter)] = squares(values)
     return found
-
-
-def _wide(values: Tensor) -> torch.dtype:
-    return torch.float64 if values.dtype == torch.float64 else torch.float32
 
 
 def noise_scale(small: float, large: float, batch: float, count: int) -> tuple[float, float]:
