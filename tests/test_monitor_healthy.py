@@ -66,3 +66,54 @@ def test_one_channel_under_a_kernel_has_many_directions_and_equal_kernels_are_a_
         net[0].weight.copy_(net[0].weight[:1].expand(8, -1, -1, -1))
         net[0].bias.zero_()
     assert ("collapsed-features", "0") in findings(net, lambda: (torch.randn(32, 1, 8, 8), torch.randn(32, 4)), 3)
+
+
+class Tokens(nn.Module):
+    """Like BERT: tokens, places that are one row for all, and a segment that is 0 everywhere."""
+
+    def __init__(self):
+        super().__init__()
+        self.token, self.place, self.segment = nn.Embedding(30, 16), nn.Embedding(6, 16), nn.Embedding(2, 16)
+        self.norm, self.wide, self.relu, self.out = nn.LayerNorm(16), nn.Linear(16, 32), nn.ReLU(), nn.Linear(32, 4)
+
+    def forward(self, x):
+        places = torch.arange(6).expand(len(x), 6)
+        x = self.norm(self.token(x) + self.place(places) + self.segment(torch.zeros_like(x)))
+        return self.out(self.relu(self.wide(x))).mean(1)
+
+
+def tokens():
+    return torch.randint(0, 30, (32, 6)), torch.randn(32, 4)
+
+
+def test_an_embedding_of_what_is_the_same_for_all_images_is_no_fault_and_hides_none():
+    torch.manual_seed(0)
+    net = Tokens()
+    assert findings(net, tokens) == set()
+    with torch.no_grad():
+        net.wide.bias[:24] = -100
+    assert findings(net, tokens) == {("dead-units", "relu")}
+
+
+def test_tokens_that_are_all_alike_are_told_of_the_first_layer():
+    torch.manual_seed(0)
+    assert findings(Tokens(), lambda: (torch.full((32, 6), 7), torch.randn(32, 4))) >= {("constant-output", "token")}
+
+
+def test_a_constant_layer_that_has_a_way_around_it_hides_no_fault_behind_it():
+    class Around(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.branch, self.wide, self.relu, self.out = nn.Linear(8, 8), nn.Linear(8, 32), nn.ReLU(), nn.Linear(32, 4)
+
+        def forward(self, x):
+            return self.out(self.relu(self.wide(x + self.branch(x))))
+
+    torch.manual_seed(0)
+    net = Around()
+    with torch.no_grad():
+        net.branch.weight.zero_()
+        net.wide.bias[:24] = -100
+    net.branch.weight.requires_grad_(False)
+    said = findings(net, lambda: (torch.randn(32, 8), torch.randn(32, 4)))
+    assert said == {("constant-output", "branch"), ("dead-units", "relu")}

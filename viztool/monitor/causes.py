@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from math import inf
 
 from viztool.monitor.held import Held
@@ -13,33 +14,43 @@ def badness(held: Held) -> tuple[int, float]:
     return KINDS.index(held.rule.kind) if held.rule.kind in KINDS else len(KINDS), -held.degree
 
 
-def causes(held: list[Held], order: list[str]) -> list[Held]:
-    """Without what follows from something else that was found."""
+def causes(held: list[Held], layers: Mapping[str, Mapping[str, float]]) -> list[Held]:
+    """Without what follows from something else that was found. layers: the numbers of all, in the order they ran in."""
     broken = [each for each in held if each.rule.kind == "not-finite"]
     if broken:
         return broken
-    place = {name: at for at, name in enumerate(order)}
+    place = {name: at for at, name in enumerate(layers)}
 
     def places(kind: str, least: float = -inf) -> list[int]:
         return [place[each.key] for each in held if each.rule.kind == kind and each.value >= least]
+
+    def behind_constant(each: Held, at: int) -> bool:
+        """Whether a constant layer ran before it, and it is given nothing else: there are ways around a layer."""
+        given = layers.get(each.key, {}).get("varies given", 0.0)
+        return any(
+            place[other.key] < at and given < other.rule.threshold
+            for other in held
+            if other.rule.kind == "constant-output"
+        )
 
     dead, constant, vanished = places("dead-units", 0.999), places("constant-output"), places("vanishing-gradient")
     gradients: set[str] = set()
     kept: list[Held] = []
     for each in held:
         kind, at = each.rule.kind, place.get(each.key, 0)
+        behind = behind_constant(each, at)
         follows = (
             (kind == "constant-output" and any(other <= at for other in dead))
-            or (kind == "collapsed-features" and any(other <= at for other in [*dead, *constant]))
-            or (kind == "dead-units" and any(other < at for other in [*dead, *constant]))
-            or (kind == "saturated" and any(other < at for other in constant))
+            or (kind == "collapsed-features" and (behind or at in constant or any(other <= at for other in dead)))
+            or (kind == "dead-units" and (behind or any(other < at for other in dead)))
+            or (kind == "saturated" and behind)
             or (kind == "vanishing-gradient" and (dead or (constant and each.value == 0)))
             or (kind in ("never-updated", "update-too-small") and any(at <= other for other in [*dead, *vanished]))
             or (kind == "exploding-gradient" and kind in gradients)
             # What is constant has no variance to be divided by.
             or (
                 kind in ("exploding-gradient", "normalisation-drift")
-                and any(other <= at for other in [*dead, *constant])
+                and (behind or at in constant or any(other <= at for other in dead))
             )
         )
         if kind == "exploding-gradient":

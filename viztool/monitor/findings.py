@@ -67,7 +67,7 @@ class Book:
         self._window.append(sample)
         held = [each for rule in self.rules for each in self._held(rule, sample)]
         self._count(held, sample.step)
-        ripe = causes([each for each in held if self._is_ripe(each)], list(sample.layers))
+        ripe = causes([each for each in held if self._is_ripe(each)], sample.layers)
         found = [self._finding(each, sample) for each in sorted(ripe, key=badness)]
         before, self.findings = self.findings, found
         names, now = ({(each.kind, each.layer) for each in some} for some in (before, found))
@@ -160,7 +160,9 @@ class Book:
                 return []
             name = crossing(values, list(held), rule.sense == "below")
             return [Held(rule, name, held[name], degree_of(rule, held[name]), len(held) - 1)]
-        if rule.kind in ("constant-output", "collapsed-features"):
+        if rule.kind == "constant-output":
+            return _constant(rule, held, crossed)
+        if rule.kind == "collapsed-features":
             name = next(iter(held))  # what comes after it follows from it
             return [Held(rule, name, held[name], degree_of(rule, held[name]), len(held) - 1)]
         if rule.quantity in ("update", "stride") and len(held) >= _MANY and 2 * len(held) > len(values):
@@ -181,7 +183,11 @@ class Book:
             own = numbers.get("rank given", inf) >= rule.threshold  # else it hands on what it is given
             return enough and own and numbers.get("varies", 1) > _VARIES
         if rule.kind == "constant-output":
-            return sample.network.get("images", 0) / max(1, sample.network.get("forwards", 1)) > 1
+            if sample.network.get("images", 0) / max(1, sample.network.get("forwards", 1)) <= 1:
+                return False
+            # What is given nothing of the image is not where it is lost, unless the network itself is given none.
+            alike = sample.network.get("input varies", 1.0) < rule.threshold
+            return name == outputs[0] if alike else not numbers.get("varies given", 1.0) < rule.threshold
         if rule.kind == "update-too-small":
             # One that has learned and is done is no fault, nor is a schedule that ends at 0.
             largest = self._largest[name] = max(self._largest.get(name, 0.0), numbers["update"])
@@ -227,6 +233,16 @@ _FEWEST_IMAGES, _FEWEST_UNITS = 32, 4
 _FEWEST_FOR_RANK = 16  # images in one forward: places of one image are alike, and behind a pooling there is one
 _VARIES = 1e-3
 _ENDING = {"saturated": 2, "collapsed-features": 1}
+
+
+def _constant(rule: Rule, held: Mapping[str, float], crossed: Mapping[str, float]) -> list[Held]:
+    """Each layer in which the image is lost, with how many are behind it, up to the next, that have it no more."""
+    order = list(crossed)
+    places = [*map(order.index, held), len(order)]
+    return [
+        Held(rule, name, value, degree_of(rule, value), after - at - 1)
+        for (name, value), at, after in zip(held.items(), places, places[1:], strict=False)
+    ]
 
 
 def _first_not_finite(rule: Rule, sample: Sample) -> list[Held]:

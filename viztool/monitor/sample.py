@@ -55,10 +55,13 @@ def forward_numbers(measured: Measured) -> dict[str, float]:
         found["saturated"] = float(shares[0] / shares[1])
     spread = measured.get("spread")
     if spread is not None:
-        found["varies"] = _root(float(spread[0] / spread[1])) if spread[1] > 0 else (0.0 if spread[1] == 0 else nan)
+        found["varies"] = _share(spread)
     rank = measured.get("rank")
     if rank is not None and rank[1] > 0:
         found["rank"], found["units"], found["rank images"] = map(float, rank)
+    shares = measured.get("spread given")
+    if shares is not None or measured.counts.get("given"):
+        found["varies given"] = 0.0 if shares is None else _root(float(shares[0]))
     given = measured.get("rank given")
     if given is not None:
         found["rank given"] = float(given[0])
@@ -78,8 +81,8 @@ def input_numbers(measured: Measured) -> dict[str, float]:
         found["input mean"] = float(moments[1]) / count
         found["input sd"] = _root(float(moments[2]) / count - found["input mean"] ** 2)
         found["input not finite"] = float(moments[0])
-    if spread is not None and spread[1] > 0:
-        found["input varies"] = _root(float(spread[0] / spread[1]))
+    if spread is not None:
+        found["input varies"] = _share(spread)
     return found
 
 
@@ -89,6 +92,12 @@ def ratios_along_depth(layers: Mapping[str, dict[str, float]]) -> None:
     for numbers in layers.values():
         if "gradient" in numbers and isfinite(last):
             numbers["ratio"] = numbers["gradient"] / last
+
+
+def _share(spread: Values) -> float:
+    if spread[1] > 0:
+        return _root(float(spread[0] / spread[1]))
+    return 0.0 if spread[1] == 0 else nan
 
 
 def _root(value: float) -> float:

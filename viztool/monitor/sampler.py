@@ -34,6 +34,8 @@ from viztool.tensors.tree import tensors_in
 
 _MOST_CALLS = 8  # of a layer in one forward, by name; later ones are added to the last
 
+_MOST_GIVEN = 4  # tensors that a layer is given, of which it is looked whether they depend on the image
+
 _SETTLED = 50  # batches for running statistics that are means of all, or hardly move; for others 3 / momentum
 _SLOWEST = 0.003  # of the momentums that are meant
 
@@ -146,15 +148,13 @@ class Sampler:
         if given is None:
             return
         self.network.count("images", given.shape[0])
-        if given.is_floating_point():
-            x = given.detach()
-            with torch.no_grad():
+        x = given.detach()
+        with torch.no_grad():
+            if x.is_floating_point():
                 self.network.add("input", moments(x), "sum")
                 self.network.count("input values", x.numel())
-                if x.ndim > 1 and x.shape[0] > 1:
-                    self.network.add(
-                        "input spread", spread(sample_of(self._layouts.as_units(module_of_none, x))), "sum"
-                    )
+            if x.ndim > 1 and x.shape[0] > 1 and not x.is_complex():
+                self.network.add("input spread", spread(sample_of(self._layouts.as_units(module_of_none, x))), "sum")
 
     def _exit(self, name: str, module: nn.Module, output: Any) -> None:
         self._depth = max(0, self._depth - 1)
@@ -172,9 +172,12 @@ class Sampler:
 
     @torch.no_grad()
     def _given(self, key: str, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        tensors = [x.detach() for x in tensors_in((args, kwargs)) if not x.is_nested and x.layout == torch.strided]
-        tensors = [x for x in tensors if x.ndim > 0 and x.numel() > 0 and not x.is_complex()]
+        everything = [x.detach() for x in tensors_in((args, kwargs)) if x.is_nested or x.numel() > 0]
+        tensors = [x for x in everything if not x.is_nested and x.layout == torch.strided and not x.is_complex()]
         seen = self.seen.setdefault(key, Seen())
+        if len(tensors) == len(everything):
+            seen.count("given", 1)
+            self._look_whether_given_varies(seen, module, tensors)
         floating = [x for x in tensors if x.is_floating_point()]
         if len(floating) == 1 and bounded_by_rank(module):
             x = sample_of(self._layouts.as_units(module, floating[0]))
@@ -198,6 +201,14 @@ class Sampler:
             attention = attention_of(module, query.detach(), key_.detach())
             if attention is not None:
                 seen.add("saturated", decided(attention), "sum")
+
+    def _look_whether_given_varies(self, seen: Seen, module: nn.Module, tensors: list[Tensor]) -> None:
+        for x in tensors[:_MOST_GIVEN]:
+            # A vector, as of classes, is one number for each image.
+            x = sample_of(x.reshape(-1, 1, 1) if x.ndim < 2 else self._layouts.as_units(module, x))
+            if x.shape[0] > 1:
+                across, size = spread(x)
+                seen.add("spread given", (across / size.clamp_min(1e-30)).reshape(1), "sum")
 
     def _key(self, name: str, *, ahead: bool = False) -> str:
         if self._depth == 0:
