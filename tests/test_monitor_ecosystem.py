@@ -165,6 +165,31 @@ def test_layers_of_several_optimizers_are_all_updated():
     assert all(health.run.values["update"][2, [0, 3]] > 0)
 
 
+@pytest.mark.parametrize(("often", "every"), [(5, 50), (5, 1), (0, 50)])
+def test_an_optimizer_that_makes_a_step_now_and_then_is_no_fault(often, every):
+    torch.manual_seed(0)
+    net = nn.ModuleDict({"makes": nn.Linear(4, 4), "judges": nn.Linear(4, 1)})
+    makes, judges = (torch.optim.SGD(each.parameters(), 0.01) for each in net.values())
+    ever = []
+    with viztool.monitor(
+        net, [judges, makes], every=every, quiet=True, on_sample=lambda health, _: ever.extend(health.findings)
+    ) as health:
+        for step in range(201):
+            judges.zero_grad()
+            (
+                net["judges"](net["makes"](torch.randn(32, 4)).detach()) - net["judges"](torch.randn(32, 4))
+            ).mean().backward()
+            judges.step()
+            if often and step % often == often - 1:
+                makes.zero_grad()
+                net["judges"](net["makes"](torch.randn(32, 4))).mean().neg().backward()
+                makes.step()
+    assert health._engine.failed == ""
+    idle = [(each.layer, each.evidence) for each in ever if each.kind == "never-updated"]
+    said = "none of its parameters moved in the steps of 3 samples: their optimizer makes no step"
+    assert idle == ([] if often else [("makes", said)])
+
+
 def test_a_network_that_is_only_ever_called_in_parts_is_watched():
     net = dead(small())
     optimizer = torch.optim.SGD(net.parameters(), 0.01)

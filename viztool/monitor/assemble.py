@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import inf, nan, sqrt
 
@@ -23,13 +23,17 @@ NETWORK, PARAMETERS, NOTED = "\0network", "\0parameters", "\0noted"
 
 @dataclass(eq=False)
 class Parts:
-    """What the steps of a sample do to the parameters. before: their values, by optimizer; the rest by parameter."""
+    """What the steps of a sample do to the parameters. before: their values, by optimizer; the rest by parameter.
+
+    stepped: the optimizers, by id, that have made a step.
+    """
 
     before: dict[int, list[tuple[nn.Parameter, Tensor]]] = field(default_factory=dict)
     changes: dict[int, Tensor] = field(default_factory=dict)
     gradients: dict[int, Tensor] = field(default_factory=dict)
     first_gradients: dict[int, Tensor] = field(default_factory=dict)
     """Of the first of several micro-batches."""
+    stepped: set[int] = field(default_factory=set)
 
     def seen(self) -> Seen:
         found = Seen()
@@ -45,8 +49,12 @@ def assembled(
     optimizers: Iterable[Optimizer],
     step: int,
     seconds: float,
+    resting: Container[int] = (),
 ) -> Sample:
-    """The sample. measured: by layer, and under `NETWORK`, `PARAMETERS` and `NOTED`."""
+    """The sample. measured: by layer, and under `NETWORK`, `PARAMETERS` and `NOTED`.
+
+    resting: ids of the optimizers that made no step in it; of their parameters nothing is known.
+    """
     sample = Sample(step, seconds)
     fired = {key: each for key, each in measured.items() if not key.startswith("\0") and "moments" in each.values}
     for key in order_of(fired, list(layers)):
@@ -61,20 +69,27 @@ def assembled(
         sample.network["images"] = max(each.counts["images"] for each in fired.values())
     parameters = measured.get(PARAMETERS, Measured())
     optimizers = list(optimizers)
-    known = {id(each) for optimizer in optimizers for group in optimizer.param_groups for each in group["params"]}
+    known = _parameters_of(optimizers)
+    unknown = _parameters_of(each for each in optimizers if id(each) in resting)
     for layer in layers:
         own = next((key for key in sample.layers if layer_of(key) == layer.name), None)
         if own is not None and layer.parameters:
-            _put_parameters(sample, own, layer, parameters, known, ran=own in fired)
-    sample.groups = [_group(group, parameters) for optimizer in optimizers for group in optimizer.param_groups]
+            _put_parameters(sample, own, layer, parameters, known, unknown, ran=own in fired)
+    sample.groups = [_group(group, parameters, unknown) for each in optimizers for group in each.param_groups]
     sample.noted = {name: float(value[0].mean()) for name, value in measured.get(NOTED, Measured()).values.items()}
     _put_noise(sample, parameters)
     return sample
 
 
-def _put_parameters(sample: Sample, key: str, layer: Watched, found: Measured, known: set[int], *, ran: bool) -> None:
+def _parameters_of(optimizers: Iterable[Optimizer]) -> set[int]:
+    return {id(each) for optimizer in optimizers for group in optimizer.param_groups for each in group["params"]}
+
+
+def _put_parameters(
+    sample: Sample, key: str, layer: Watched, found: Measured, known: set[int], unknown: set[int], *, ran: bool
+) -> None:
     numbers = sample.layers[key]
-    asked = [each for each in layer.parameters if each.requires_grad]
+    asked = [each for each in layer.parameters if each.requires_grad and id(each) not in unknown]
     if not asked:
         return
     gradients = [value for each in asked if (value := found.get(f"g{id(each)}")) is not None]
@@ -88,12 +103,17 @@ def _put_parameters(sample: Sample, key: str, layer: Watched, found: Measured, k
         numbers["change"], numbers["size"] = _norms(weights, found)
         numbers["usual"] = sqrt(sum(_usual(each) for each in weights))
     if numbers["moved"] == 0:
-        sample.idle[key] = _reason(asked, gradients, known, ran)
+        stepped = any(f"c{id(each)}" in found.values for each in asked)
+        sample.idle[key] = _reason(asked, gradients, known, ran, stepped)
 
 
-def _reason(asked: Sequence[nn.Parameter], gradients: Sequence[object], known: set[int], ran: bool) -> str:
+def _reason(
+    asked: Sequence[nn.Parameter], gradients: Sequence[object], known: set[int], ran: bool, stepped: bool
+) -> str:
     if not any(id(each) in known for each in asked):
         return "no optimizer has them"
+    if not stepped:
+        return "their optimizer makes no step"
     if not ran:
         return "the layer did not run"
     return "no gradient" if not gradients or not np.any(np.asarray(gradients)) else "the steps are 0"
@@ -119,10 +139,11 @@ def _usual(weight: nn.Parameter) -> float:
     return count_kept(weight) / (9 * max(1, weight[0].numel()))
 
 
-def _group(group: Mapping[str, object], found: Measured) -> dict[str, float]:
+def _group(group: Mapping[str, object], found: Measured, unknown: set[int]) -> dict[str, float]:
     parameters = [each for each in group["params"] if isinstance(each, nn.Parameter)]  # type: ignore[attr-defined]
     rate = group.get("lr", nan)
-    return {"lr": float(rate), "update": _ratio(parameters, found)}  # type: ignore[arg-type]
+    update = nan if unknown and unknown.issuperset(map(id, parameters)) else _ratio(parameters, found)
+    return {"lr": float(rate), "update": update}  # type: ignore[arg-type]
 
 
 def _put_noise(sample: Sample, found: Measured) -> None:

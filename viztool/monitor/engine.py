@@ -25,6 +25,8 @@ from viztool.monitor.sample import Sample
 from viztool.monitor.sampler import Sampler, Seen
 from viztool.monitor.updates import compared, gradient_norms, keep
 
+_LATE = 100  # steps of the first optimizer after which one that has made none will make none
+
 _RUNNING: weakref.WeakKeyDictionary[nn.Module, weakref.ReferenceType[Engine]] = weakref.WeakKeyDictionary()
 """Who watches a network: a cell that is run twice must not leave two."""
 
@@ -63,6 +65,8 @@ class Engine:
         self._noted: dict[str, Any] = {}
         self._distributed = isinstance(net, nn.parallel.DistributedDataParallel) and _several_processes()
         self._origin = None if self._distributed else Origin(self.root)
+        self._made = dict.fromkeys(map(id, self.optimizers), 0)
+        """How many steps each optimizer has made."""
         self._under_way: dict[int, int] = {}
         """How many steps of an optimizer are under way: one that its own step() calls is a part of it."""
         self._handles = [
@@ -149,8 +153,10 @@ class Engine:
 
     def _end_step(self, optimizer: Optimizer) -> None:
         parts = self._parts
+        self._made[id(optimizer)] += 1
         if self._sampler.open:
             before = parts.before.pop(id(optimizer), [])
+            parts.stepped.add(id(optimizer))
             parts.changes.update(compared(before))
             parts.gradients.update(gradient_norms(parameter for parameter, _ in before))
             found = getattr(optimizer, "found_inf", None)
@@ -176,6 +182,7 @@ class Engine:
         self.layers = watched_layers(self.root)
         measured = to_host(seen)
         del seen
+        resting = self._resting()
         self._parts = Parts()
         self._sampler.forget()
         if self._distributed:
@@ -185,11 +192,18 @@ class Engine:
                 self.close()
                 return
             measured = together
-        sample = assembled(measured, self.layers, self.optimizers, self.step, time.monotonic() - self._begun)
+        seconds = time.monotonic() - self._begun
+        sample = assembled(measured, self.layers, self.optimizers, self.step, seconds, resting)
         sample.noted.update(numbers)
         if self._origin is not None:
             self._origin.learn(sample)
         self._take(sample)
+
+    def _resting(self) -> set[int]:
+        """The optimizers that make no step in this sample, and are no fault: they do so now and then, or may yet."""
+        early = self._made[id(self.optimizers[0])] < _LATE
+        idle = set(self._made) - self._parts.stepped
+        return {each for each in idle if early or self._made[each]}
 
     def _blame(self, blamed: Blamed) -> None:
         self._take(Sample(self.step, time.monotonic() - self._begun, blamed=blamed))
