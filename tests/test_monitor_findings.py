@@ -152,3 +152,26 @@ def test_a_warning_is_given_once():
     assert sorted(str(each.message).partition(" since")[0] for each in said) == [
         f"viztool.monitor, step 2: never-updated in {layer}" for layer in ("0", "1", "8")
     ]
+
+
+@pytest.mark.parametrize("place", ["loss", "batch"])
+def test_of_a_nan_between_samples_that_no_forward_shows_again_no_layer_is_named(place):
+    net = small()
+    optimizer = torch.optim.SGD(net.parameters(), 0.01)
+    with viztool.monitor(net, optimizer, every=50, quiet=True) as health:
+        for step, (x, labels) in enumerate(batches(60)):
+            bad = torch.nan if step == 7 else 1.0
+            optimizer.zero_grad()
+            (F.cross_entropy(net(x * bad if place == "batch" else x), labels) * bad).backward()
+            optimizer.step()
+            if step == 10:
+                found = list(health.findings)
+    for (finding,) in (found, health.findings):  # also when a sample sees that all is NaN
+        assert (finding.kind, finding.layer, finding.since_step) == ("not-finite", "", 7)
+        assert finding.evidence == (
+            "the gradient of the loss became NaN or infinite between samples; the first layer is not known"
+        )
+        assert str(finding).startswith("not-finite in the network since step 7: ")
+    assert "in the network" in health.in_words
+    assert health.html
+    assert health.drawing()

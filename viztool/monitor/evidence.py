@@ -16,6 +16,8 @@ def told(rule: Rule, key: str, value: float, more: int, note: str, sample: Sampl
     call = key.partition(CALL)[2]
     called = f" (call {call})" if call else ""
     figure = number(value, ".3g")
+    if rule.kind == "not-finite" and note == "unknown":
+        return "the gradient of the loss became NaN or infinite between samples; the first layer is not known"
     if rule.kind == "not-finite":
         where = {"input": "in the input", "output": "in its output", "gradient": "in the gradient at its output"}
         return f"{number(value, '.0f')} values are NaN or infinite {where.get(note, note)}{called}{others}"

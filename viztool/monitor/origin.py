@@ -17,6 +17,9 @@ from viztool.tensors.tree import map_tensors, tensors_in
 Blamed = tuple[str, float, str]
 """The layer, how many values, and where they are: output, gradient, or words."""
 
+UNKNOWN: Blamed = ("", 0.0, "unknown")
+"""That it came between samples is all that is known: of the loss, or of one batch, nothing is left to look at."""
+
 
 class Origin:
     """Looks, before each step that is not sampled, at two small gradients: that of the first and of the last layer.
@@ -24,7 +27,8 @@ class Origin:
     If one of them is no number, this step will spoil all weights, and afterwards nothing tells where it came from. So
     the weights are looked at before it; if they are whole, and all gradients are not, they are kept, and the next
     forward is run once more with them, without a graph, random numbers and buffers put back: the first layer whose
-    output is no number is where it came from. On a GPU, where to look would make every step wait, it is left out.
+    output is no number is where it came from. If that forward is whole, it came from the loss, from a backward or from
+    the batch that is gone: then no layer is named. On a GPU, where to look would make every step wait, it is left out.
     """
 
     def __init__(self, root: nn.Module) -> None:
@@ -74,7 +78,7 @@ class Origin:
             count = sum(_count(p.grad) for p in _asked(self._layers[broken[-1]]) if p.grad is not None)
             return broken[-1], float(count), "in the gradient of its weights, the last that has any"
         self._good = {name: p.detach().clone() for name, p in self._root.named_parameters()}
-        return self._unknown
+        return UNKNOWN
 
     def watch_next(self, found: Callable[[Blamed], None], around: Callable[[], AbstractContextManager[None]]) -> None:
         """Run the next forward once more with the weights that were whole, and say where it breaks.
@@ -90,10 +94,6 @@ class Origin:
             stack.enter_context(watch({"": self._root}, enter=enter))
             self._stack = stack.pop_all()
 
-    @property
-    def _unknown(self) -> Blamed:
-        return self._order[-1], 1.0, "in the gradient that the loss gives it"
-
     def close(self) -> None:
         """No hook is left."""
         stack, self._stack, self._good = self._stack, None, None
@@ -108,7 +108,7 @@ class Origin:
         try:
             found(self._replayed(good, args, kwargs))
         except Exception:  # a network may not run twice; then where it came from is not known
-            found(self._unknown)
+            found(UNKNOWN)
 
     def _replayed(self, good: dict[str, Tensor], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Blamed:
         bad: list[Blamed] = []
@@ -123,7 +123,7 @@ class Origin:
         with torch.no_grad(), torch.random.fork_rng(devices=[]), watch(layers, exit=look):
             given = map_tensors(Tensor.clone, (args, kwargs))
             torch.func.functional_call(self._root, {**good, **buffers}, given[0], given[1])
-        return bad[0] if bad else self._unknown
+        return bad[0] if bad else UNKNOWN
 
 
 def _asked(layer: Watched) -> list[nn.Parameter]:
