@@ -175,3 +175,25 @@ def test_of_a_nan_between_samples_that_no_forward_shows_again_no_layer_is_named(
     assert "in the network" in health.in_words
     assert health.html
     assert health.drawing()
+
+
+@pytest.mark.parametrize(("size", "samples"), [(1, 32), (2, 16), (6, 6), (10, 4), (16, 3)])
+def test_dead_units_of_small_batches_are_told_from_as_many_samples_as_have_32_images(size, samples):
+    net = nn.Sequential(nn.Flatten(), nn.Linear(192, 8), nn.ReLU(), nn.Linear(8, 5))
+    with torch.no_grad():
+        net[1].weight[:2] = 0
+        net[1].bias[:2] = 1  # always above 0
+        net[1].bias[2:] = -100
+    optimizer = torch.optim.SGD(net.parameters(), 0.001)
+    since = []
+    with viztool.monitor(net, optimizer, every=1, quiet=True) as health:
+        for count, (x, labels) in enumerate(batches(samples + 3, size=size), 1):
+            optimizer.zero_grad()
+            F.cross_entropy(net(x), labels).backward()
+            optimizer.step()
+            dead = [finding for finding in health.findings if finding.kind == "dead-units"]
+            assert bool(dead) == (count >= samples)
+            since += [(each.layer, each.since_step) for each in dead]
+            if count == samples:
+                assert dead[0].evidence.startswith(f"6 of 8 units were never above 0 in {size * samples} images (75 %")
+    assert set(since) == {("2", 0)}

@@ -1,4 +1,8 @@
-"""From samples to findings: what holds over so many of them in a row; gone when it no longer holds."""
+"""From samples to findings: what holds over so many of them in a row; gone when it no longer holds.
+
+Dead units are told from 3 samples, and from more where these have fewer than 32 images: of batches of 2, from 16. With
+none in 32, a unit is above 0 in at most 9 % of all images; from 32 samples without 32 images nothing is told.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +18,7 @@ from viztool.monitor.causes import badness, causes
 from viztool.monitor.evidence import told
 from viztool.monitor.held import Held, crosses, degree_of, streak_of
 from viztool.monitor.layers_by_name import layer_of
+from viztool.monitor.measured import Values
 from viztool.monitor.place import crossing
 from viztool.monitor.rules import RULES, Rule
 from viztool.monitor.sample import Sample
@@ -47,13 +52,14 @@ class _Streak:
 
 
 class Book:
-    """Follows the samples of one training. Its memory does not grow with them."""
+    """Follows the samples of one training. Its memory does not grow with them: of the last 32 at most it keeps all."""
 
     def __init__(self, rules: Sequence[Rule] = RULES) -> None:
         self.rules = tuple(rules)
         self.findings: list[Finding] = []
         self._streaks: dict[tuple[str, str], _Streak] = {}
-        self._window: deque[Sample] = deque(maxlen=max([3, *(rule.samples for rule in self.rules)]))
+        self._fewest = max([_WINDOW, *(rule.samples for rule in self.rules)])
+        self._window: deque[Sample] = deque(maxlen=max(_FEWEST_IMAGES, self._fewest))
         self._gradients: dict[str, deque[float]] = {}
         self._first: dict[str, tuple[int, float, float]] = {}
         self._largest: dict[str, float] = {}
@@ -63,8 +69,10 @@ class Book:
 
     def add(self, sample: Sample) -> tuple[list[Finding], list[Finding]]:
         """Take a sample in; returns the findings that are new, and those that are gone."""
-        self._complete(sample)
         self._window.append(sample)
+        while len(self._window) > self._fewest and _images(list(self._window)[1:]) >= _FEWEST_IMAGES:
+            self._window.popleft()
+        self._complete(sample)
         held = [each for rule in self.rules for each in self._held(rule, sample)]
         self._count(held, sample.step)
         ripe = causes([each for each in held if self._is_ripe(each)], sample.layers)
@@ -109,7 +117,6 @@ class Book:
 
     def _complete(self, sample: Sample) -> None:
         """Put in what takes more than one sample to know: drift, surge, and units that stay dead."""
-        recent = [*self._window, sample][-_WINDOW:]
         for name, numbers in sample.layers.items():
             if isfinite(numbers.get("mean", nan)):
                 count, mean, sd = self._first.get(name, (0, 0.0, 0.0))
@@ -129,14 +136,24 @@ class Book:
                 first = self._sizes.setdefault(name, numbers["size"])
                 numbers["stride"] = numbers["change"] / max(min(first, numbers["size"]), numbers["usual"])
             if name in sample.tops:
-                whole = [each.tops[name][0] for each in recent if name in each.tops]
-                whole = [top for top in whole if top.shape == whole[-1].shape]
-                highest = np.max(whole, 0)
+                recent = self._recent(name)
+                highest = np.max([top for top, _ in recent], 0)
                 numbers["dead"] = float((highest <= 0).mean())
                 numbers["units"] = float(len(highest))
-                numbers["dead images"] = float(sum(each.tops[name][1] for each in recent if name in each.tops))
+                numbers["dead images"] = float(sum(images for _, images in recent))
         rates = [group["lr"] for group in sample.groups if "lr" in group]
         self._rates = max([self._rates, *rates])
+
+    def _recent(self, name: str) -> list[tuple[Values, int]]:
+        """The largest values of a layer's units in the last samples: 3, or as many as it takes to have 32 images."""
+        tops = [each.tops[name] for each in reversed(self._window) if name in each.tops]
+        found: list[tuple[Values, int]] = []
+        for top, images in tops:
+            if len(found) >= _WINDOW and sum(count for _, count in found) >= _FEWEST_IMAGES:
+                break
+            if top.shape == tops[0][0].shape:
+                found.append((top, images))
+        return found
 
     def _held(self, rule: Rule, sample: Sample) -> list[Held]:
         if rule.kind == "input-not-normalised":
@@ -211,7 +228,8 @@ class Book:
             known = self._streaks.get(key)
             begun = step
             if each.rule.kind == "dead-units":  # its number is of all samples of the window
-                begun = list(self._window)[-each.rule.samples].step
+                count = max(each.rule.samples, len(self._recent(each.key)))
+                begun = list(self._window)[-count].step
             streaks[key] = _Streak(begun) if known is None else _Streak(known.since, known.count + 1)
         self._streaks = streaks
 
@@ -233,6 +251,15 @@ _FEWEST_IMAGES, _FEWEST_UNITS = 32, 4
 _FEWEST_FOR_RANK = 16  # images in one forward: places of one image are alike, and behind a pooling there is one
 _VARIES = 1e-3
 _ENDING = {"saturated": 2, "collapsed-features": 1}
+
+
+def _images(samples: Iterable[Sample]) -> int:
+    """How many images the layer with the fewest was looked at with, of those in which units may be dead."""
+    images: dict[str, int] = {}
+    for sample in samples:
+        for name, (_, count) in sample.tops.items():
+            images[name] = images.get(name, 0) + count
+    return min(images.values(), default=_FEWEST_IMAGES)
 
 
 def _constant(rule: Rule, held: Mapping[str, float], crossed: Mapping[str, float]) -> list[Held]:

@@ -21,7 +21,8 @@ QUANTITIES: dict[str, Quantity] = {
     "dead": Quantity(
         "dead units",
         "share",
-        "units never above 0 over the images of the last samples; the rate of one is at most 3 / n (Hanley 1983)",
+        "units never above 0 over the images of the last samples, 3 of them, or as many as have 32 images; the rate of "
+        "one is at most 3 / n (Hanley 1983)",
         range=(0, 1),
     ),
     "saturated": Quantity(
