@@ -267,6 +267,7 @@ def test_fsdp_is_refused_in_one_line():
     [
         ("adam", 50, "monitor needs the optimizer .torch.optim.Optimizer. or a list of them, got str"),
         ([], 50, "or a list of them, got nothing"),
+        ([None], 50, "or a list of them, got nothing"),
         (None, 0, "every is a number of steps, 1 or more, not 0"),
     ],
 )
@@ -275,6 +276,24 @@ def test_wrong_usage_is_said_at_once(optimizer, every, said):
     own = torch.optim.SGD(net.parameters(), 0.1)
     with pytest.raises(SettingError, match=said):
         viztool.monitor(net, own if optimizer is None else optimizer, every=every)
+
+
+def test_no_optimizer_is_told_in_one_line():
+    with pytest.raises(SettingError, match=r"^monitor needs the optimizer .*, got nothing$"):
+        viztool.monitor(small(), None)
+
+
+@pytest.mark.parametrize("value", [None, "abc", [], {}, 10**400, torch.tensor([]), torch.tensor(1j)])
+def test_what_is_no_number_is_not_recorded_and_said_once(value):
+    net = small()
+    optimizer = torch.optim.SGD(net.parameters(), 0.01)
+    numberless = pytest.warns(UserWarning, match=r"record\(loss=...\) takes a number, not .*; it is left out")
+    with viztool.monitor(net, optimizer, every=1, quiet=True) as health, numberless as said:
+        train(net, optimizer, 3, before=lambda _: health.record(loss=value, other=2))
+    assert len(said) == 1
+    assert told(health) == []
+    assert health.numbers["network"]["other"] == 2
+    assert "loss" not in health.numbers["network"]
 
 
 def test_tensorboard_gets_every_number(tmp_path):

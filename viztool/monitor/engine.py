@@ -63,6 +63,7 @@ class Engine:
         self._sampler = Sampler(self.root, self._guarded, self._is_new_step)
         self._parts = Parts()
         self._noted: dict[str, Any] = {}
+        self._refused: set[str] = set()
         self._distributed = isinstance(net, nn.parallel.DistributedDataParallel) and _several_processes()
         self._origin = None if self._distributed else Origin(self.root)
         self._made = dict.fromkeys(map(id, self.optimizers), 0)
@@ -91,7 +92,13 @@ class Engine:
 
     def note(self, values: Mapping[str, Any]) -> None:
         """Numbers of the user's, such as the loss: none is read from its device before the sample is."""
-        self._noted.update({k: v.detach() if isinstance(v, Tensor) else float(v) for k, v in values.items()})
+        for name, value in values.items():
+            known = _as_number(value)
+            if known is not None:
+                self._noted[name] = known
+            elif name not in self._refused:
+                self._refused.add(name)
+                tell(f"viztool.monitor: record({name}=...) takes a number, not {type(value).__name__}; it is left out")
 
     def close(self) -> None:
         """No hook is left, on the network and on the optimizers."""
@@ -240,9 +247,9 @@ def optimizers_of(given: Optimizer | Sequence[Optimizer]) -> list[Optimizer]:
     found = [given] if isinstance(given, Optimizer) or not isinstance(given, Sequence) else list(given)
     # Wrappers (Accelerate's, Lightning's) hold the one whose hooks fire.
     inner = [each if isinstance(each, Optimizer) else getattr(each, "optimizer", each) for each in found]
-    wrong = next((each for each in inner if not hasattr(each, "register_step_post_hook")), None)
-    if not inner or wrong is not None:
-        what = "nothing" if not inner else type(wrong).__name__
+    wrong = [each for each in inner if not hasattr(each, "register_step_post_hook")]
+    if not inner or wrong:
+        what = type(wrong[0]).__name__ if inner and wrong[0] is not None else "nothing"
         raise SettingError(f"monitor needs the optimizer (torch.optim.Optimizer) or a list of them, got {what}")
     return inner
 
@@ -253,6 +260,16 @@ def tell(line: str) -> None:
         warnings.warn(line, UserWarning, stacklevel=2)
     except UserWarning:
         sys.stderr.write(f"{line}\n")
+
+
+def _as_number(value: Any) -> Tensor | float | None:
+    """A tensor stays on its device. None for what is no number."""
+    if isinstance(value, Tensor):
+        return value.detach() if value.numel() and not value.is_complex() else None
+    try:
+        return float(value)
+    except Exception:
+        return None
 
 
 def _calls_itself(frame: FrameType) -> bool:
