@@ -83,6 +83,26 @@ def test_another_file_is_not_written_over(tmp_path):
     assert path.read_text() == "mine"
 
 
+def test_a_folder_is_no_log(tmp_path):
+    net = small()
+    with pytest.raises(LogError, match=r"is a folder; the log is a file$"):
+        viztool.monitor(net, torch.optim.SGD(net.parameters(), 0.01), log=tmp_path)
+
+
+def test_a_log_has_one_monitor_that_writes_it(tmp_path):
+    def watched():
+        net = small()
+        return viztool.monitor(net, torch.optim.SGD(net.parameters(), 0.01), log=tmp_path / "run.jsonl")
+
+    watched()  # nobody has it any more
+    first = watched()
+    with pytest.raises(LogError, match=r"run\.jsonl is written by another monitor; close that, or give another name$"):
+        watched()
+    again = viztool.monitor(first._engine.root, first._engine.optimizers, log=tmp_path / "run.jsonl")
+    again.close()
+    watched().close()
+
+
 def test_a_training_that_goes_on_goes_on_with_its_log_and_its_findings(tmp_path):
     def run(path, stops):
         torch.manual_seed(0)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from collections.abc import Callable, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
@@ -13,10 +15,11 @@ from torch import nn
 from torch.optim import Optimizer
 
 from viztool.errors import SettingError
+from viztool.hooks.naming import unwrap
 from viztool.monitor.engine import Engine, optimizers_of, tell
 from viztool.monitor.findings import Book, Finding
 from viztool.monitor.layers_by_name import layer_of
-from viztool.monitor.log import LogWriter
+from viztool.monitor.log import LogError, LogWriter
 from viztool.monitor.report import Told
 from viztool.monitor.rules import RULES, Rule
 from viztool.monitor.run import History, Row, Run, network_numbers
@@ -51,7 +54,7 @@ def monitor(
     warning when a finding appears. on_sample: called after each sample, with this object and the sample.
 
     Raises ModelError for a network that is scripted or sharded (FSDP), SettingError for what is no optimizer, and
-    LogError for a log that is another's file. Nothing raises afterwards.
+    LogError for a log that is another's file, or that another monitor writes. Nothing raises afterwards.
     """
     return Health(net, optimizer, every, log, rules=rules, quiet=quiet, on_sample=on_sample)
 
@@ -80,7 +83,10 @@ class Health(Told):
         self._names: list[tuple[str, str]] = []
         self._told: set[tuple[str, str]] = set()
         self._log = None if log is None else LogWriter(Path(log))
+        if self._log is not None:
+            _refuse_shared(self._log.path, net)
         self._engine = Engine(net, optimizers, every, self._take)
+        _ALL.add(self)
         self._about = {
             "network": type(self._engine.root).__name__,
             "optimizer": ", ".join(type(each).__name__ for each in optimizers),
@@ -176,3 +182,20 @@ class Health(Told):
             self._told.add((finding.kind, finding.layer))
         if self._on_sample is not None:
             self._on_sample(self, sample)
+
+
+_ALL: weakref.WeakSet[Health] = weakref.WeakSet()
+
+
+def _refuse_shared(path: Path, net: nn.Module | object) -> None:
+    """Raise LogError if a monitor of another network writes this log; one of the same network ends by itself."""
+    root, place = unwrap(net), path.resolve()
+
+    def shared() -> bool:
+        others = [each for each in _ALL if not each._engine.closed and each._engine.root is not root]
+        return any(each._log is not None and each._log.path.resolve() == place for each in others)
+
+    if shared():
+        gc.collect()  # it may be one that nobody has any more
+        if shared():
+            raise LogError(f"{path} is written by another monitor; close that, or give another name")

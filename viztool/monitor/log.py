@@ -32,6 +32,8 @@ class LogWriter:
         self._begins_at = begins_at
         self._file: IO[bytes] | None = None
         self._layers: list[tuple[str, str]] = []
+        if path.is_dir():
+            raise LogError(f"{path} is a folder; the log is a file")
         if path.exists() and path.stat().st_size and not _is_log(path):
             raise LogError(f"{path} is there, and no log of viztool.monitor; give another name")
 
