@@ -236,6 +236,11 @@ class TestSobol:
         assert index == pytest.approx((weights**2 / (weights**2).sum()).double(), abs=0.01)
         assert index[3] == 0
 
+    @pytest.mark.parametrize("factors", [1, 3, 10])
+    def test_of_a_sum_one_in_sum_from_eight_points_too(self, factors):
+        index, _ = self.asked(lambda m: m.sum(1), factors, photos=600, points=8)
+        assert float(index.sum()) == pytest.approx(1, abs=0.03)
+
     def test_of_a_product_more_than_one_in_sum(self):
         """Var m₁m₂ = 1/9 − 1/16 = 7/144, and E[Var(m₁m₂ | m₂)] = 1/36: 4/7 each, as the factors act together."""
         index, _ = self.asked(lambda m: m[:, 0] * m[:, 1], 2)

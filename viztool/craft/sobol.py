@@ -29,7 +29,8 @@ def total_order(scores: Tensor, factors: int) -> tuple[Tensor, Tensor]:
     """
     a, b, mixed = scores.double().split([points := scores.shape[1] // (factors + 2), points, points * factors], 1)
     lost = (a[:, None] - mixed.unflatten(1, (factors, points))).square().mean(2) / 2
-    variance = torch.cat([a, b], 1).var(1)
+    # Over n and not n − 1: points that fill the cube evenly have the cube's variance, not a sample's.
+    variance = torch.cat([a, b], 1).var(1, correction=0)
     whole = variance.mean()
     if not float(whole) > 0:
         return torch.zeros(factors), torch.zeros(factors)
