@@ -27,6 +27,9 @@ _INSTEAD = {
     "resample": "its map on another photo",
 }
 
+_ROUNDING = 1e-5
+"""Of the unit's value: what is less is left of differences that cancel."""
+
 
 def circuit_sheet(circuit: Circuit) -> Canvas:
     """Inputs, the unit, outputs; below them kernels, what the strongest do together, and what others guess by."""
@@ -43,6 +46,7 @@ def circuit_sheet(circuit: Circuit) -> Canvas:
                 "network runs on from there. Number: what the unit (or class) loses, its value before minus after, "
                 "at the place of its maximum; ± is the standard error over photos.",
                 "Width: the effect, beside the largest on its side. Red drives, blue holds back.",
+                *_of_all(circuit),
             ],
             left=Side(
                 f"Inputs: {circuit.inputs_layer}",
@@ -72,6 +76,13 @@ def _photos(circuit: Circuit) -> str:
     return plain if count == circuit.of else f"the {count} of {circuit.of} photos that excite it most"
 
 
+def _of_all(circuit: Circuit) -> list[str]:
+    """Where the replacement is an average over the very photos that are measured, differences cancel."""
+    if circuit.replace == "zero" or len(circuit.photos) < circuit.of:
+        return []
+    return ["All photos are measured, which the replacement comes from, too: what is read linearly loses 0 on average."]
+
+
 def _pictures(icon: Icon | None, drawn: bool) -> Sequence[Picture | None]:
     if icon is None:
         return [None, None] if drawn else [None]
@@ -80,15 +91,16 @@ def _pictures(icon: Icon | None, drawn: bool) -> Sequence[Picture | None]:
 
 def _node(circuit: Circuit, layer: str, edge: Edge, drawn: bool) -> Node:
     error = "" if not np.isfinite(edge.error) else f" ± {number(edge.error, '.2g')}"
+    effect = edge.effect if abs(edge.effect) > _ROUNDING * abs(circuit.value) else 0.0
     if not layer:
         name = f"class {edge.channel}" if circuit.names is None else circuit.names[edge.channel]
-        return Node(name, effect=edge.effect, error=error)
+        return Node(name, effect=effect, error=error)
     icon = circuit.icons.get((layer, edge.channel))
     return Node(
         f"{layer}/{edge.channel}",
         _pictures(icon, drawn),
         "" if icon is None else f"{short(icon.value)} in {icon.photo}",
-        edge.effect,
+        effect,
         error,
     )
 

@@ -277,6 +277,11 @@ class Batch:
             self.failed.append({"source": photo, "error": text})
             click.echo(f"Error: {text}" if Path(photo).name in text else f"Error: {photo}: {text}", err=True)
 
+    def left_out(self, photo: str, reason: str) -> None:
+        """One photo of many could not be read; the result is without it."""
+        self.failed.append({"source": photo, "error": reason})
+        click.echo(f"left out: {reason if Path(photo).name in reason else f'{photo}: {reason}'}", err=True)
+
     def wrote(self, result: Result, *paths: Path) -> None:
         """A photo is done: what was found goes to these files, and its numbers to the manifest."""
         files = [str(path) for path in paths]

@@ -100,6 +100,8 @@ def circuit(
         written = [save(found, target, force)]
         if npz:
             written.append(found.save_npz(target.with_suffix(".npz"), force=force))
+        for reason in found.failed:
+            batch.left_out(next((path for path in paths if path in reason), "a photo"), reason)
         batch.wrote(found, *written)
         if verbose:
             click.echo(found.in_words, err=True)

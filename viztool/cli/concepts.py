@@ -85,8 +85,8 @@ def concepts(
         written = [save(found, job.target, force)]
         if npz:
             written.append(found.save_npz(job.arrays, force=force))
-        for name, reason in found.failed[:5]:
-            click.echo(f"left out: {reason if name in reason else f'{name}: {reason}'}", err=True)
+        for name, reason in found.failed:
+            batch.left_out(name, reason)
         if verbose:
             click.echo(found.in_words, err=True)
         batch.wrote(found, *written)

@@ -20,6 +20,7 @@ _HEAD = 78
 _UNIT = 128
 _DRIVES: Color = (178, 46, 48)
 _HOLDS_BACK: Color = (42, 98, 164)
+_NOTHING: Color = (150, 156, 162)
 _WIDEST, _FINEST = 13, 1
 _BLANK: Color = (246, 247, 248)
 _BENDS = 24  # straight pieces of a line's curve
@@ -157,9 +158,13 @@ def _draw_picture(canvas: Canvas, picture: Picture | None, x: int, y: int, side:
     canvas.frame(x, y, side, side, RULE)
 
 
+def _colour(effect: float) -> Color:
+    return _DRIVES if effect > 0 else _HOLDS_BACK if effect < 0 else _NOTHING
+
+
 def _draw_edge(canvas: Canvas, start: tuple[int, int], end: tuple[int, int], effect: float, largest: float) -> None:
     share = abs(effect) / largest if largest > 0 else 0.0
-    color = _DRIVES if effect >= 0 else _HOLDS_BACK
+    color = _colour(effect)
     along = np.linspace(0, 1, _BENDS)
     bend = along * along * (3 - 2 * along)  # leaves level and arrives level
     points = np.stack([start[0] + along * (end[0] - start[0]), start[1] + bend * (end[1] - start[1])], 1)
@@ -170,7 +175,7 @@ def _draw_number(canvas: Canvas, node: Node, ends: tuple[int, int], centre: int,
     """On the side of the line that it does not bend to."""
     words = f"{_signed(node.effect)}{node.error}"
     at_right = ends[0] > ends[1]
-    color = _DRIVES if node.effect >= 0 else _HOLDS_BACK
+    color = _colour(node.effect)
     x, y = ends[0] - 4 if at_right else ends[0] + 4, centre - 13 if centre <= middle else centre + 23
     canvas.text(words, x, y, SMALL.with_color(color), _end(at_right))
 
