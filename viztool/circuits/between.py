@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from fractions import Fraction
+from functools import cached_property
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from viztool.circuits.windows import Window
+from viztool.errors import ModelError, ViztoolError
 from viztool.hooks.capture import capture
 from viztool.hooks.frozen import frozen
 from viztool.hooks.naming import named_layers
@@ -18,6 +20,13 @@ from viztool.hooks.replay import Replay
 from viztool.hooks.select import exactly
 from viztool.hooks.watch import watch
 from viztool.inspect.survey import Site
+from viztool.tensors.compare import alike
+
+_FEW = 4
+"""Copies that have run one at a time as soon as it is known whether they may run at once."""
+
+_TOLERANCE = 1e-4
+"""Of what comes of a copy, as a share of its largest value: how far it may be at once from what it is alone."""
 
 
 class Between:
@@ -58,6 +67,45 @@ class Between:
         windows: by name the parts of layers' maps, outside of which nothing is computed, in the order in which the
         layers run. Of the later layer's map the part is then given that begins at `offset(windows)`.
         """
+        if len(given) > _FEW and self._at_once:
+            try:
+                return self._run(given, windows)
+            except torch.OutOfMemoryError:
+                raise
+            except Exception:
+                pass  # of a detector each copy may have its own number of boxes: one at a time it goes
+        return self._one_at_a_time(given, windows)
+
+    @cached_property
+    def _at_once(self) -> bool:
+        """Whether several copies give what each gives alone: not where a network goes through images one by one."""
+        given = self.copies(2)
+        self.maps(given)[1, ::2] = 0
+        alone = self._one_at_a_time(given)
+        try:
+            found = self._run(given)
+        except torch.OutOfMemoryError:
+            raise
+        except Exception:
+            return False
+        # Two copies that give the same tell nothing.
+        return alike(alone, found, _TOLERANCE) and not alike(alone[:1], alone[1:], _TOLERANCE)
+
+    def _one_at_a_time(self, given: Tensor, windows: Mapping[str, Window] | None = None) -> Tensor:
+        try:
+            rows = [self._run(one, windows) for one in given.split(1)]
+        except (torch.OutOfMemoryError, ViztoolError):
+            raise
+        except Exception as error:
+            why = str(error).strip().split("\n")[0]
+            raise ModelError(
+                f"the network does not run on changed channels of layer {self._source.name!r}: {why}"
+            ) from error
+        # Of a detector there are as many classes as it found; one that it did not find has a score of 0.
+        most = max(row.shape[1] for row in rows)
+        return torch.cat([torch.cat([row, row.new_zeros(1, most - row.shape[1], *row.shape[2:])], 1) for row in rows])
+
+    def _run(self, given: Tensor, windows: Mapping[str, Window] | None = None) -> Tensor:
         if self._target is None:
             assert self._read is not None
             with torch.no_grad():

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from viztool.circuits.between import Between, offset
 from viztool.circuits.windows import Window
-from viztool.errors import SettingError
+from viztool.errors import SettingError, ViztoolError
 from viztool.tensors.compare import alike
 
 Replace: TypeAlias = Literal["mean", "zero", "resample"]
@@ -99,7 +99,7 @@ def leads_to_the_same(between: Between, instead: Tensor, units: Units, windows: 
     expected = units.of(between(given.clone()))
     try:
         found = units.of(between(given, windows), offset(windows))
-    except (RuntimeError, IndexError, ValueError):
+    except (RuntimeError, IndexError, ValueError, ViztoolError):
         return False  # it needs maps that go together
     return alike(torch.from_numpy(expected), torch.from_numpy(found), _TOLERANCE)
 

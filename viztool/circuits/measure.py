@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -116,15 +118,19 @@ class Run:
             x, _ = shot.look()
             if later is None:
                 reading = reading or self._reading(x)
-                between = Between(self.net, x, unit.site, None, reading.scores)
-                units = _classes(reading.scores(between.output).shape[1])
+                between = Between(self.net, x, unit.site, None, partial(_scores, reading))
             else:
                 between = Between(self.net, x, unit.site, later)
-                units = _at_maxima(self.seen, later, at)
             like = between.maps(between.copies(1))[0]
             instead = self.instead.of(unit.site, self.net, self.seen, at, like)
-            rows.append(changes(between, [[unit.channel]], instead, units)[0])
-        return np.stack(rows), reading
+            if later is None:
+                rows.append(_on_classes(between, unit.channel, instead))
+            else:
+                rows.append(changes(between, [[unit.channel]], instead, _at_maxima(self.seen, later, at))[0])
+        most = max(map(len, rows))
+        if not most:
+            raise ModelError("the network found no object in any photo")
+        return np.stack([np.pad(row, (0, most - len(row))) for row in rows]), reading
 
     def _photo(self, source: Site, unit: Unit, at: int) -> tuple[Between, Units, Tensor]:
         x, _ = self.seen.shots[at].look()
@@ -152,9 +158,21 @@ class Run:
         return reader_of(self.model, x).settle(self.net(x.clone()))
 
 
-def _classes(count: int) -> Units:
-    zeros = np.zeros(count, np.int64)
-    return Units(np.arange(count), zeros, zeros)
+def _scores(reading: Reading, output: Any) -> Tensor:
+    """(N, K), as read; of a detector that found nothing (N, 0)."""
+    if reading.kind == "boxes":
+        found = reading.boxes(output)
+        if not any(len(boxes["labels"]) for boxes in found):
+            return torch.stack([boxes["scores"].new_zeros(0) for boxes in found])
+    return reading.scores(output)
+
+
+def _on_classes(between: Between, channel: int, instead: Tensor) -> Doubles:
+    """(K,): before − after of each class. Of a detector as many as it found, before or after."""
+    given = between.copies(2)
+    between.maps(given)[1, channel] = instead[channel]
+    scores = between(given)[..., 0, 0].double().cpu().numpy()
+    return np.asarray(scores[0] - scores[1], np.float64)
 
 
 def _at_maxima(seen: Glance, site: Site, at: int) -> Units:
