@@ -11,6 +11,9 @@ from torch.nn import functional as F
 
 import viztool
 from viztool.monitor import measures
+from viztool.monitor.measured import Measured
+from viztool.monitor.quantities import QUANTITIES
+from viztool.monitor.sample import Sample, as_array
 from viztool.monitor.updates import noise_scale
 
 
@@ -176,3 +179,11 @@ def test_the_loss_is_kept_where_it_is_given():
         losses = train(net, optimizer, 5, record=health.record)
     assert health.run.network["loss"] == pytest.approx(losses[::2], rel=1e-3)
     assert health.run.network["lr of group 0"].tolist() == pytest.approx([0.05] * 3)
+
+
+def test_numbers_without_bounds_are_added_and_kept_where_warnings_are_errors():
+    one, other = (Measured({"sum": (np.array([sign * np.inf]), "sum")}) for sign in (1, -1))
+    one.add(other)
+    assert np.isnan(one.values["sum"][0]).all()
+    row = as_array(Sample(0, 0.0, {"0": {"surge": 1e39}}), ["0"])
+    assert row[list(QUANTITIES).index("surge"), 0] == np.inf

@@ -224,3 +224,13 @@ def test_where_warnings_are_errors_the_training_goes_on(monkeypatch, capsys):
         train(net, optimizer, 2)
     assert [finding.kind for finding in health.findings] == ["not-finite"]
     assert "not-finite in 3" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("rate", [1e10, 1e20, 1e37])
+def test_nor_do_numbers_that_are_none_end_the_monitor_where_warnings_are_errors(rate):
+    net = small()
+    optimizer = torch.optim.SGD(net.parameters(), rate)
+    with viztool.monitor(net, optimizer, every=1, quiet=True) as health:
+        train(net, optimizer, 5)
+    assert health._engine.failed == ""
+    assert [finding.kind for finding in health.findings] == ["not-finite"]

@@ -43,6 +43,7 @@ class Parts:
         return found
 
 
+@np.errstate(all="ignore")  # what is infinite gives what is no number: where warnings are errors, that is none
 def assembled(
     measured: Mapping[str, Measured],
     layers: Sequence[Watched],

@@ -27,6 +27,7 @@ class Measured:
         found = self.values.get(name)
         return None if found is None else found[0]
 
+    @np.errstate(invalid="ignore")
     def add(self, other: Measured) -> None:
         """What another process, or another part of the batch, saw of the same layer."""
         for name, (value, how) in other.values.items():

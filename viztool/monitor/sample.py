@@ -129,6 +129,7 @@ def as_row(sample: Sample, names: Sequence[str]) -> dict[str, Any]:
     }
 
 
+@np.errstate(over="ignore")
 def as_array(sample: Sample, names: Sequence[str]) -> np.ndarray[Any, np.dtype[np.float32]]:
     """(quantities, layers), NaN where there is none."""
     rows = [[sample.layers.get(name, {}).get(quantity, nan) for name in names] for quantity in QUANTITIES]
