@@ -202,7 +202,7 @@ def test_a_layer_of_tokens_has_its_channels_last():
         for photo in photos:
             before = outputs(net, photo[None], "blocks.1")[0, 1:, 7]  # the class token is no place
             given = outputs(net, photo[None], "blocks.0")
-            given[:, 1:, channel] = 0
+            given[:, :, channel] = 0  # and in it, too, the channel is out
             handle = net.blocks[0].register_forward_hook(lambda module, args, out, given=given: given)
             after = outputs(net, photo[None], "blocks.1")[0, 1:, 7]
             handle.remove()

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from fractions import Fraction
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -29,12 +29,19 @@ _TOLERANCE = 1e-4
 """Of what comes of a copy, as a share of its largest value: how far it may be at once from what it is alone."""
 
 
+class Channels(NamedTuple):
+    """All positions of a layer's channels. maps: (C, h, w) or (C, 1, 1). others: (C, t), tokens that are no place."""
+
+    maps: Tensor
+    others: Tensor
+
+
 class Between:
     """The part of a network from one layer to a later one, for one image, in evaluation mode.
 
     >>> between = Between(net, x, source, target)  # doctest: +SKIP
     >>> given = between.copies(8)  # as the layer put them out
-    >>> between.maps(given)[0, 3] = 0  # changed in place
+    >>> between.replace(given, 0, [3], between.none)  # in the first of them a channel is out
     >>> between(given)  # (8, C, h, w): what the later layer makes of each
 
     net: the network itself. x: (1, C, H, W). target: None for the network's output, which `read` turns into (k, K).
@@ -61,6 +68,23 @@ class Between:
         """The channels of copies, (count, C, h, w), in their memory."""
         return self._source.maps(given)
 
+    @property
+    def own(self) -> Channels:
+        """What the layer put out."""
+        given = self.copies(1)
+        return Channels(self.maps(given)[0], self._source.others(given)[0])
+
+    @property
+    def none(self) -> Channels:
+        """0 everywhere."""
+        return Channels(*map(torch.zeros_like, self.own))
+
+    def replace(self, given: Tensor, at: int, channels: Sequence[int], instead: Channels) -> None:
+        """Put others' channels in one of the copies, at all positions: a class token, too, carries them on."""
+        picked = list(channels)
+        self.maps(given)[at, picked] = instead.maps[picked]
+        self._source.others(given)[at, picked] = instead.others[picked]
+
     def __call__(self, given: Tensor, windows: Mapping[str, Window] | None = None) -> Tensor:
         """What the later layer makes of each of k changed copies: (k, C, h, w); of a vector (k, C, 1, 1).
 
@@ -80,7 +104,7 @@ class Between:
     def _at_once(self) -> bool:
         """Whether several copies give what each gives alone: not where a network goes through images one by one."""
         given = self.copies(2)
-        self.maps(given)[1, ::2] = 0
+        self.replace(given, 1, range(0, self._source.channels, 2), self.none)
         alone = self._one_at_a_time(given)
         try:
             found = self._run(given)
@@ -119,8 +143,8 @@ class Between:
             self._replay(given)
         return self._target.maps(acts[self._target.name])
 
-    def gradient(self, unit: tuple[int, int, int]) -> tuple[Tensor, Tensor]:
-        """What the layer put out, (C, h, w), and the gradient at it of a later unit: (channel, row, column)."""
+    def gradient(self, unit: tuple[int, int, int]) -> Channels:
+        """At what the layer put out, of a later unit: (channel, row, column)."""
         assert self._target is not None
         with torch.enable_grad(), frozen(self._net):
             leaf = self._replay.activations.detach().clone().requires_grad_()
@@ -131,7 +155,7 @@ class Between:
             gradient = torch.autograd.grad(value, leaf, allow_unused=True)[0] if value.requires_grad else None
         if gradient is None:
             gradient = torch.zeros_like(leaf)
-        return self._source.maps(leaf.detach())[0], self._source.maps(gradient)[0]
+        return Channels(self._source.maps(gradient)[0], self._source.others(gradient)[0])
 
     def _cut(self, windows: Mapping[str, Window]) -> AbstractContextManager[None]:
         layers = {name: self._named[name] for name in windows}

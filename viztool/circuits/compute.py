@@ -48,8 +48,9 @@ def circuit(
         default the layer whose output this one begins with. outputs: the later layer in which it is measured what the
         unit does; by default the classes.
     replace: what a channel is replaced by, at all its positions. "mean", its mean over the photos (over the atlas's
-        data where that has the layer): where a layer has no ReLU, 0 is a value that what follows has never met, and
-        the effect would be that of a shock. "zero"; or "resample", its map on another of the photos.
+        data where that has the layer); a class token's channel by that token's own mean over the photos. Where a layer
+        has no ReLU, 0 is a value that what follows has never met, and the effect would be that of a shock. "zero"; or
+        "resample", its values on another of the photos.
     top: measure only on so many photos, those that excite the unit most; by default on all that were given. Means are
         always over all. kernels: also draw what excites the unit and its strongest inputs and outputs most, by
         gradient ascent: seconds a channel. seed: of what is drawn by chance.
@@ -79,7 +80,9 @@ def circuit(
         chosen = _strongest(seen, unit, top)
         if replace == "resample" and len(chosen.shots) < 2:
             raise SettingError("replace='resample' takes a channel from another photo; give at least two")
-        run = Run(net, model, known, chosen, Instead(replace, _means(photos, seen, sites), seed), callback)
+        run = Run(
+            net, model, known, chosen, Instead(replace, _means(photos, seen, sites), _others(seen), seed), callback
+        )
         single, gradients, values = run.inputs(source, unit)
         order = [edge.channel for edge in edges(single)]
         together = run.together(source, unit, order, single)
@@ -144,6 +147,11 @@ def _means(photos: Photos, seen: Glance, sites: Sequence[Site]) -> dict[str, Dou
     if is_atlas(photos):
         found |= {name: photos[name].unit_numbers["mean_mean"] for name in found if name in photos.layers}
     return found
+
+
+def _others(seen: Glance) -> dict[str, Doubles]:
+    """Of each channel in each token that is no place, over the photos: (C, t)."""
+    return {name: values.mean(0) for name, values in seen.others.items()}
 
 
 def _weights(net: nn.Module, x: Tensor, source: Site, unit: Unit) -> Array | None:

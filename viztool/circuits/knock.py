@@ -11,7 +11,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from viztool.circuits.between import Between, offset
+from viztool.circuits.between import Between, Channels, offset
 from viztool.circuits.windows import Window
 from viztool.errors import SettingError, ViztoolError
 from viztool.tensors.compare import alike
@@ -59,23 +59,21 @@ class Units:
 def changes(
     between: Between,
     groups: Sequence[Sequence[int]],
-    instead: Tensor,
+    instead: Channels,
     units: Units,
     windows: Mapping[str, Window] | None = None,
 ) -> Doubles:
     """(groups, n): before − after of each unit, when the channels of a group are replaced together.
 
-    instead: (C, h, w) or (C, 1, 1), what takes their place. What is compared ran side by side, in batches of one size:
+    instead: what takes their place. What is compared ran side by side, in batches of one size:
     kernels round differently in others, and what does not change is to be 0.
     """
     found = []
     begin = offset(windows or {})
     for part, size in _parts(groups, between.copies(1).device.type):
         given = between.copies(size + 1)
-        maps = between.maps(given)
         for at, group in enumerate(part, 1):
-            for channel in group:
-                maps[at, channel] = instead[channel]
+            between.replace(given, at, group, instead)
         values = units.of(between(given, windows), begin)
         found.append(values[:1] - values[1 : len(part) + 1])
     return np.concatenate(found)
@@ -90,12 +88,11 @@ def _parts(groups: Sequence[Sequence[int]], device: str) -> Iterator[tuple[Seque
         yield groups[start : start + size], size
 
 
-def leads_to_the_same(between: Between, instead: Tensor, units: Units, windows: Mapping[str, Window]) -> bool:
+def leads_to_the_same(between: Between, instead: Channels, units: Units, windows: Mapping[str, Window]) -> bool:
     """Whether these parts of the maps give what all of them do, as they are and with channels replaced."""
     given = between.copies(3)
-    maps = between.maps(given)
-    maps[1] = instead
-    maps[2, ::2] = instead[::2].expand_as(maps[2, ::2])
+    for at, step in ((1, 1), (2, 2)):
+        between.replace(given, at, range(0, len(instead.maps), step), instead)
     expected = units.of(between(given.clone()))
     try:
         found = units.of(between(given, windows), offset(windows))

@@ -123,14 +123,15 @@ class Best:
 class Glance:
     """What was seen in one look at each photo, by layer.
 
-    highest: (n, C), the spatial maxima; places: (n, C, 2), where; means: (n, C), spatial means. failed: what could
-    not be read, in words.
+    highest: (n, C), the spatial maxima; places: (n, C, 2), where; means: (n, C), spatial means; others: (n, C, t), the
+    tokens that are no place. failed: what could not be read, in words.
     """
 
     shots: list[Shot] = field(default_factory=list)
     highest: dict[str, npt.NDArray[np.float32]] = field(default_factory=dict)
     places: dict[str, npt.NDArray[np.int64]] = field(default_factory=dict)
     means: dict[str, npt.NDArray[np.float64]] = field(default_factory=dict)
+    others: dict[str, npt.NDArray[np.float64]] = field(default_factory=dict)
     failed: list[str] = field(default_factory=list)
 
     def best(self, layer: str) -> Best:
@@ -147,6 +148,7 @@ class Glance:
             {name: values[at] for name, values in self.highest.items()},
             {name: values[at] for name, values in self.places.items()},
             {name: values[at] for name, values in self.means.items()},
+            {name: values[at] for name, values in self.others.items()},
             self.failed,
         )
 
@@ -157,7 +159,7 @@ def glance(net: nn.Module, given: Sequence[Shot], sites: Mapping[str, Site]) -> 
     Raises ViztoolError if none can be read, ModelError for values that are not finite.
     """
     seen = Glance()
-    rows: dict[str, list[tuple[Tensor, Tensor, Tensor]]] = {name: [] for name in sites}
+    rows: dict[str, list[tuple[Tensor, ...]]] = {name: [] for name in sites}
     once = all(site.calls == 1 for site in sites.values())
     for shot, x in _inputs(given, seen):
         with torch.no_grad(), capture(net, exactly(sites), stop=once, detach=True) as acts:
@@ -168,15 +170,17 @@ def glance(net: nn.Module, given: Sequence[Shot], sites: Mapping[str, Site]) -> 
                 raise ModelError(f"layer {name!r} puts out values that are not finite on {shot.name}")
             flat = maps.flatten(1)
             value, at = flat.max(1)
-            rows[name].append((value, torch.stack([at // maps.shape[2], at % maps.shape[2]], 1), flat.double().mean(1)))
+            place = torch.stack([at // maps.shape[2], at % maps.shape[2]], 1)
+            rows[name].append((value, place, flat.double().mean(1), site.others(acts[name])[0].double()))
         seen.shots.append(shot)
     if not seen.shots:
         raise ViztoolError(f"no photo could be read: {seen.failed[0]}")
     for name, found in rows.items():
-        values, places, means = zip(*found, strict=True)
+        values, places, means, others = zip(*found, strict=True)
         seen.highest[name] = torch.stack(values).cpu().numpy()
         seen.places[name] = torch.stack(places).cpu().numpy()
         seen.means[name] = torch.stack(means).cpu().numpy()
+        seen.others[name] = torch.stack(others).cpu().numpy()
     return seen
 
 

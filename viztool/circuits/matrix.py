@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from viztool.circuits.between import Between
+from viztool.circuits.between import Between, Channels
 from viztool.circuits.knock import Doubles, Units, changes
 from viztool.hooks.evaluating import evaluating
 from viztool.hooks.frozen import frozen
@@ -43,9 +43,10 @@ def effects_on(model: Model | nn.Module, x: Tensor, layers: Sequence[str]) -> li
 
 def _between(net: nn.Module, x: Tensor, source: Site, later: Site) -> Effects:
     between = Between(net, x, source, later)
-    own = between.copies(1)
-    instead = between.maps(own)[0].mean((1, 2), keepdim=True)
-    maps = between(own)[0]
+    own = between.own
+    # Of each token that is no place, the mean over this photo is the token.
+    instead = Channels(own.maps.mean((1, 2), keepdim=True), own.others)
+    maps = between(between.copies(1))[0]
     at = maps.flatten(1).argmax(1).cpu().numpy()
     units = Units(np.arange(len(maps)), at // maps.shape[2], at % maps.shape[2])
     groups = [[channel] for channel in range(source.channels)]

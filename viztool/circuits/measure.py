@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from viztool.circuits.between import Between
+from viztool.circuits.between import Between, Channels
 from viztool.circuits.knock import Doubles, Replace, Units, changes, leads_to_the_same, mean_and_error
 from viztool.circuits.looking import Glance
 from viztool.circuits.result import Together
@@ -43,24 +43,26 @@ class Unit:
 
 @dataclass
 class Instead:
-    """What channels are replaced by. means: by layer, (C,)."""
+    """What channels are replaced by. means: by layer, (C,); others: (C, t), of tokens that are no place."""
 
     replace: Replace
     means: Mapping[str, Doubles]
+    others: Mapping[str, Doubles]
     seed: int
 
-    def of(self, site: Site, net: nn.Module, seen: Glance, at: int, like: Tensor) -> Tensor:
-        """For the photo at this place: (C, h, w), or (C, 1, 1)."""
+    def of(self, site: Site, net: nn.Module, seen: Glance, at: int, between: Between) -> Channels:
+        """For the photo at this place, of which `between` is."""
         if self.replace == "zero":
-            return like.new_zeros(site.channels, 1, 1)
+            return between.none
+        own = between.own
         if self.replace == "mean":
-            return torch.tensor(self.means[site.name]).to(like)[:, None, None]
+            means, others = (torch.tensor(each[site.name]) for each in (self.means, self.others))
+            return Channels(means.to(own.maps)[:, None, None], others.to(own.others))
         # In a circle of chance, so that each photo gives once and none gets its own.
         circle = np.random.default_rng(self.seed).permutation(len(seen.shots)).tolist()
         other = circle[(circle.index(at) + 1) % len(circle)]
-        between = Between(net, seen.shots[other].look()[0], site, site)
-        found = between.maps(between.copies(1))[0]
-        if found.shape != like.shape:
+        found = Between(net, seen.shots[other].look()[0], site, site).own
+        if found.maps.shape != own.maps.shape:
             raise ModelError("photos of several sizes have maps of several sizes here; resample needs one")
         return found
 
@@ -89,10 +91,12 @@ class Run:
             between, units, instead = self._photo(source, unit, at)
             parts = self._windows(between, layers, unit, units, instead)
             effects.append(changes(between, every, instead, units, parts)[:, 0])
-            own, gradient = between.gradient(
-                (unit.channel, int(units.rows[0]), int(units.columns[0])),
-            )
-            gradients.append((gradient * (own - instead)).double().sum((1, 2)).cpu().numpy())
+            gradient = between.gradient((unit.channel, int(units.rows[0]), int(units.columns[0])))
+            changed = [
+                (slope * (own - other)).double().flatten(1).sum(1)
+                for slope, own, other in zip(gradient, between.own, instead, strict=True)
+            ]
+            gradients.append((changed[0] + changed[1]).cpu().numpy())
             values.append(float(self.seen.highest[unit.site.name][at, unit.channel]))
             if self.callback is not None:
                 self.callback(at + 1, len(self.seen.shots))
@@ -121,8 +125,7 @@ class Run:
                 between = Between(self.net, x, unit.site, None, partial(_scores, reading))
             else:
                 between = Between(self.net, x, unit.site, later)
-            like = between.maps(between.copies(1))[0]
-            instead = self.instead.of(unit.site, self.net, self.seen, at, like)
+            instead = self.instead.of(unit.site, self.net, self.seen, at, between)
             if later is None:
                 rows.append(_on_classes(between, unit.channel, instead))
             else:
@@ -132,18 +135,17 @@ class Run:
             raise ModelError("the network found no object in any photo")
         return np.stack([np.pad(row, (0, most - len(row))) for row in rows]), reading
 
-    def _photo(self, source: Site, unit: Unit, at: int) -> tuple[Between, Units, Tensor]:
+    def _photo(self, source: Site, unit: Unit, at: int) -> tuple[Between, Units, Channels]:
         x, _ = self.seen.shots[at].look()
         between = self._begun.get(at) or Between(self.net, x, source, unit.site)
         if len(self._begun) < _KEPT:
             self._begun[at] = between
         row, column = self.seen.places[unit.site.name][at, unit.channel]
         units = Units(np.array([unit.channel]), np.array([row]), np.array([column]))
-        like = between.maps(between.copies(1))[0]
-        return between, units, self.instead.of(source, self.net, self.seen, at, like)
+        return between, units, self.instead.of(source, self.net, self.seen, at, between)
 
     def _windows(
-        self, between: Between, layers: Sequence[Site], unit: Unit, units: Units, instead: Tensor
+        self, between: Between, layers: Sequence[Site], unit: Unit, units: Units, instead: Channels
     ) -> dict[str, Window]:
         """The parts of maps that are enough for this unit, of as many layers as give the same."""
         place = (int(units.rows[0]), int(units.columns[0]))
@@ -167,10 +169,10 @@ def _scores(reading: Reading, output: Any) -> Tensor:
     return reading.scores(output)
 
 
-def _on_classes(between: Between, channel: int, instead: Tensor) -> Doubles:
+def _on_classes(between: Between, channel: int, instead: Channels) -> Doubles:
     """(K,): before − after of each class. Of a detector as many as it found, before or after."""
     given = between.copies(2)
-    between.maps(given)[1, channel] = instead[channel]
+    between.replace(given, 1, [channel], instead)
     scores = between(given)[..., 0, 0].double().cpu().numpy()
     return np.asarray(scores[0] - scores[1], np.float64)
 

@@ -55,6 +55,13 @@ class Site:
         assert found is not None  # it was maps before
         return found
 
+    def others(self, output: Tensor) -> Tensor:
+        """(N, C, t), in the same memory: the tokens before those of the map, such as a class token; of maps none."""
+        if output.dim() != 3:
+            return output.new_zeros(len(output), self.channels, 0)
+        tokens = output if self.layout is not None and self.layout.channels == 1 else output.transpose(1, 2)
+        return tokens[..., : tokens.shape[2] - self.maps(output)[0, 0].numel()]
+
 
 @dataclass
 class Survey:
