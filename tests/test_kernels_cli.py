@@ -266,7 +266,7 @@ class TestKernels:
         assert (folder / "second_kernels.png").read_text() == "mine"
 
     def test_a_channel_that_is_not_there(self, folder: Path) -> None:
-        error = run("kernels", *ARGUMENTS, "-c", "9", fails=1).stderr
+        error = run("kernels", *ARGUMENTS, "-c", "9", fails=2).stderr
         assert error == "Error: layer 'second' has 6 channels, 0 to 5, and no 9\n"
 
 
