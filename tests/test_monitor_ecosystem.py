@@ -296,6 +296,31 @@ def test_what_is_no_number_is_not_recorded_and_said_once(value):
     assert "loss" not in health.numbers["network"]
 
 
+def traced(net):
+    torch.jit.trace(net.eval(), torch.ones(2, 3, 8, 8))
+    net.train()
+
+
+def gradient_of_each(net):
+    def loss(parameters, x):
+        return torch.func.functional_call(net, parameters, (x[None],)).sum()
+
+    net.eval()
+    torch.func.vmap(torch.func.grad(loss), (None, 0))(dict(net.named_parameters()), torch.ones(2, 3, 8, 8))
+    net.train()
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit:FutureWarning", "ignore:`torch.jit:DeprecationWarning")
+@pytest.mark.parametrize("use", [traced, gradient_of_each])
+def test_a_network_that_is_traced_or_transformed_between_two_steps_is_watched_on(use):
+    net = small(dropout=0.0)
+    optimizer = torch.optim.SGD(net.parameters(), 0.01)
+    with viztool.monitor(net, optimizer, every=1, quiet=True) as health:
+        train(net, optimizer, 3, before=lambda _: use(net))
+    assert told(health) == []
+    assert health.run.network["images"].tolist() == [16, 16, 16]
+
+
 def test_tensorboard_gets_every_number(tmp_path):
     tensorboard = pytest.importorskip("torch.utils.tensorboard")
     reading = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")

@@ -134,7 +134,7 @@ class Sampler:
         self._depth += 1
         if self._depth > 1 or self._pauses:
             return
-        self._builds = torch.is_grad_enabled()
+        self._builds = _trains()
         self._calls = {}
         if self._builds:
             self._guard(lambda: self._begin(args, kwargs))
@@ -164,7 +164,7 @@ class Sampler:
     def _counts(self) -> bool:
         if self._pauses:
             return False
-        return self._builds if self._depth else torch.is_grad_enabled()
+        return self._builds if self._depth else _trains()
 
     def _before(self, name: str, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         if self._counts():
@@ -260,6 +260,12 @@ class Sampler:
         g = gradient.detach()
         size = squares(g)
         seen.add("gradient", torch.stack([not_finite(g, size), size]), "sum")
+
+
+def _trains() -> bool:
+    """Whether a forward builds a graph of numbers: not while it is traced, nor inside vmap or torch.func's grad."""
+    plain = torch._C._get_tracing_state() is None and torch._C._functorch.peek_interpreter_stack() is None
+    return torch.is_grad_enabled() and plain
 
 
 module_of_none = nn.Identity()
