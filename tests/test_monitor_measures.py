@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 import viztool
 from viztool.monitor import measures
-from viztool.monitor.measured import Measured
+from viztool.monitor.measured import Measured, joined
 from viztool.monitor.quantities import QUANTITIES
 from viztool.monitor.sample import Sample, as_array
 from viztool.monitor.updates import noise_scale
@@ -187,3 +187,30 @@ def test_numbers_without_bounds_are_added_and_kept_where_warnings_are_errors():
     assert np.isnan(one.values["sum"][0]).all()
     row = as_array(Sample(0, 0.0, {"0": {"surge": 1e39}}), ["0"])
     assert row[list(QUANTITIES).index("surge"), 0] == np.inf
+
+
+@pytest.mark.parametrize("parts", [1, 3])
+@pytest.mark.parametrize(("mean", "dtype"), [(0, torch.float32), (100, torch.float32), (1, torch.bfloat16)])
+def test_a_standard_deviation_beside_a_large_mean_is_right(mean, dtype, parts):
+    x = (mean + 0.0579 * torch.randn(48, 8, 20, 20)).to(dtype)
+    x[:16] += 0.125
+    every = [measures.moments(part) for part in x.chunk(parts)]
+    tensors, arrays = every[0], every[0].double().numpy()
+    for each in every[1:]:
+        tensors, arrays = torch.stack(joined(tensors, each)), np.stack(joined(arrays, each.double().numpy()))
+    for found in (tensors, arrays):
+        assert float(found[1]) == x.numel()
+        assert float(found[2]) == pytest.approx(x.double().mean().item(), rel=1e-5, abs=1e-6)
+        assert float(found[3] / found[1]) ** 0.5 == pytest.approx(x.double().std().item(), rel=1e-3)
+
+
+def test_the_standard_deviation_that_is_logged_is_right_beside_a_large_mean():
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Identity(), nn.Linear(40, 64))
+    with torch.no_grad():
+        net[1].weight.mul_(0.1)
+        net[1].bias.fill_(100)
+    x = torch.randn(64, 40)
+    wanted = net(x).double().std().item()
+    found = sampled(net, torch.optim.SGD(net.parameters(), 0.01), x, torch.randint(64, (64,)))
+    assert found["layers"]["1"]["sd"] == pytest.approx(wanted, rel=2e-3)

@@ -1,6 +1,7 @@
 """What is measured of a tensor, on its device: small pure functions, each of a few numbers, that read nothing back.
 
-Moments are sums, so that the micro-batches of an accumulated step, and the processes of a distributed one, add up.
+They are sums and the like, so that the micro-batches of an accumulated step, and the processes of a distributed one,
+can be put together.
 """
 
 from __future__ import annotations
@@ -13,18 +14,26 @@ from torch.nn import functional as F
 
 SAMPLE = 1 << 16
 """Numbers of an output that the dearer measures look at, evenly spaced over all images."""
+_AT_ONCE = 1 << 24  # numbers of an output that are copied at a time
 _UNITS, _VECTORS = 64, 256  # of a sample of features
 _EDGE = 0.01
 """How near to a bound a value is saturated, as a share of the range: a sigmoid passes on 1 % of a gradient there."""
 
 
 def moments(x: Tensor) -> Tensor:
-    """(3,): how many values are not finite, the sum of all, and the sum of their squares.
+    """(4,): how many values are not finite, how many there are, their mean, and the sum of squares about it.
 
-    The mean and the standard deviation are made of these, when all micro-batches are in.
+    Not the sum of the squares themselves: where the mean is a thousand standard deviations, float32 has none of these
+    left. `viztool.monitor.measured.joined` puts two of them together.
     """
     total = x.sum(dtype=torch.float32)
-    return torch.stack([not_finite(x, total), total, squares(x)])
+    count = torch.full((), x.numel(), dtype=torch.float32, device=x.device)
+    mean = total / count
+    near = mean.to(x.dtype)  # half precision takes off nothing but a number of its own without a loss
+    parts = x.chunk(max(1, x.numel() // _AT_ONCE)) if x.ndim else [x]
+    about = torch.stack([squares(part - near) for part in parts]).sum()
+    about = (about - count * (mean - near.float()).square()).clamp_min(0)
+    return torch.stack([not_finite(x, total), count, mean, about])
 
 
 def squares(x: Tensor) -> Tensor:

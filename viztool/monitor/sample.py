@@ -42,10 +42,8 @@ def forward_numbers(measured: Measured) -> dict[str, float]:
     moments = measured.get("moments")
     if moments is None:
         return found
-    count = measured.counts["values"]
     found["not finite"] = float(moments[0])
-    found["mean"] = float(moments[1]) / count
-    found["sd"] = _root(float(moments[2]) / count - found["mean"] ** 2)
+    found["mean"], found["sd"] = float(moments[2]), _root(float(moments[3] / moments[1]))
     gradient = measured.get("gradient")
     if gradient is not None:
         found["gradient not finite"] = float(gradient[0])
@@ -76,10 +74,8 @@ def input_numbers(measured: Measured) -> dict[str, float]:
     """The numbers of what the network was given."""
     found = {"images": measured.counts.get("images", 0), "forwards": measured.counts.get("forwards", 0)}
     moments, spread = measured.get("input"), measured.get("input spread")
-    if moments is not None and measured.counts["input values"]:
-        count = measured.counts["input values"]
-        found["input mean"] = float(moments[1]) / count
-        found["input sd"] = _root(float(moments[2]) / count - found["input mean"] ** 2)
+    if moments is not None and moments[1]:
+        found["input mean"], found["input sd"] = float(moments[2]), _root(float(moments[3] / moments[1]))
         found["input not finite"] = float(moments[0])
     if spread is not None:
         found["input varies"] = _share(spread)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from viztool.hooks.watch import watch
 from viztool.monitor.layers import Layouts, Watched, watched_layers
 from viztool.monitor.layers_by_name import CALL, layer_of
-from viztool.monitor.measured import How
+from viztool.monitor.measured import How, joined
 from viztool.monitor.measures import (
     attention_of,
     bounded_by_rank,
@@ -54,7 +54,9 @@ class Seen:
 
     def add(self, name: str, value: Tensor, how: How) -> None:
         known = self.tensors.get(name)
-        if known is not None and how != "last" and known[0].shape == value.shape:
+        if known is not None and how == "moments":
+            value = torch.stack(joined(known[0], value))
+        elif known is not None and how != "last" and known[0].shape == value.shape:
             value = known[0] + value if how == "sum" else torch.maximum(known[0], value)
         self.tensors[name] = (value, how)
 
@@ -151,8 +153,7 @@ class Sampler:
         x = given.detach()
         with torch.no_grad():
             if x.is_floating_point():
-                self.network.add("input", moments(x), "sum")
-                self.network.count("input values", x.numel())
+                self.network.add("input", moments(x), "moments")
             if x.ndim > 1 and x.shape[0] > 1 and not x.is_complex():
                 self.network.add("input spread", spread(sample_of(self._layouts.as_units(module_of_none, x))), "sum")
 
@@ -231,7 +232,7 @@ class Sampler:
         seen = self.seen[key] = self.seen.pop(key, Seen()) if not self._met(key) else self.seen[key]
         x = made.detach()
         units = self._layouts.as_units(module, x)
-        seen.add("moments", moments(x), "sum")
+        seen.add("moments", moments(x), "moments")
         seen.count("values", x.numel())
         seen.count("images", units.shape[0])
         layer = self._layers[layer_of(key)]
