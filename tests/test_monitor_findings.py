@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import random
 import sys
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from monitor_nets import batches, small, train
@@ -197,3 +199,35 @@ def test_dead_units_of_small_batches_are_told_from_as_many_samples_as_have_32_im
             if count == samples:
                 assert dead[0].evidence.startswith(f"6 of 8 units were never above 0 in {size * samples} images (75 %")
     assert set(since) == {("2", 0)}
+
+
+def test_to_look_for_the_origin_leaves_the_random_numbers_of_python_and_numpy_as_they_are():
+    class Drawn(nn.Module):
+        def forward(self, x):
+            drawn.append((random.random(), np.random.rand()))
+            return x
+
+    def run(monitored):
+        random.seed(0)
+        np.random.seed(0)
+        torch.manual_seed(0)
+        net = nn.Sequential(Drawn(), nn.Flatten(), nn.Linear(192, 5))
+        optimizer = torch.optim.SGD(net.parameters(), 0.01)
+        health = viztool.monitor(net, optimizer, every=50, quiet=True) if monitored else None
+        for step, (x, labels) in enumerate(batches(12)):
+            drawn.append(step)
+            optimizer.zero_grad()
+            (F.cross_entropy(net(x), labels) * (torch.nan if step == 7 else 1)).backward()
+            optimizer.step()
+        if health is not None:
+            assert [finding.kind for finding in health.findings] == ["not-finite"]
+            health.close()
+
+    drawn: list[object] = []
+    run(False)
+    alone, drawn = drawn, []
+    run(True)
+    again = drawn.index(8) + 1
+    assert drawn[again] == drawn[again + 1]  # what the forward that was run once more drew
+    del drawn[again]
+    assert drawn == alone

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager, ExitStack
+import random
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -120,10 +122,21 @@ class Origin:
 
         buffers = {name: each.detach().clone() for name, each in self._root.named_buffers()}
         layers = {name: layer.module for name, layer in self._layers.items() if layer.runs and name}
-        with torch.no_grad(), torch.random.fork_rng(devices=[]), watch(layers, exit=look):
+        with torch.no_grad(), torch.random.fork_rng(devices=[]), _other_dice(), watch(layers, exit=look):
             given = map_tensors(Tensor.clone, (args, kwargs))
             torch.func.functional_call(self._root, {**good, **buffers}, given[0], given[1])
         return bad[0] if bad else UNKNOWN
+
+
+@contextmanager
+def _other_dice() -> Iterator[None]:
+    """Python's and NumPy's random numbers go on from here as if nothing had drawn any inside."""
+    python, numpy = random.getstate(), np.random.get_state()
+    try:
+        yield
+    finally:
+        random.setstate(python)
+        np.random.set_state(numpy)
 
 
 def _asked(layer: Watched) -> list[nn.Parameter]:
