@@ -58,7 +58,7 @@ def test_evidence_has_the_number_and_the_threshold():
     (finding,) = health.findings
     assert (finding.kind, finding.layer, finding.since_step) == ("dead-units", "2", 0)
     assert finding.evidence == (
-        "6 of 8 units were never above 0 in 48 images (75 %, threshold 30 %); the rate of each is at most 0.062"
+        "6 of 8 units were never above 0 in 48 images (75 %, threshold 50 %); the rate of each is at most 0.062"
     )
     assert "Lower the learning rate" in finding.advice
     assert health.numbers["findings"] == [vars(finding)]

@@ -39,7 +39,8 @@ def measured(model: Model, given: list[Picture]) -> Work:
         with torch.no_grad(), evaluating(model.net), frozen(model.net):
             seen = glance(model.net, shots(model, given, (LAYER, CHANNEL)), {LAYER: unit.site, BEFORE: source})
             means = {name: rows.mean(0) for name, rows in seen.means.items()}
-            Run(model.net, model, known, seen, Instead("mean", means, 0), None).inputs(source, unit)
+            others = {name: rows.mean(0) for name, rows in seen.others.items()}
+            Run(model.net, model, known, seen, Instead("mean", means, others, 0), None).inputs(source, unit)
 
     return work
 
