@@ -42,9 +42,10 @@ def test_what_a_picture_is_made_from_decides() -> None:
     found = sheets("kernels_param")
     for unit in range(2):
         activation = {name: optima[unit]["activation"] for name, optima in found.items()}
-        assert min(activation["fourier"], activation["laplacian"]) > max(activation["maco"], activation["pixels"])
-        assert 0.55 < activation["pixels"] / activation["fourier"] < 0.75
+        assert max(activation, key=lambda name: activation[name]) == "fourier"
+        assert 0.4 < activation["pixels"] / activation["fourier"] < 0.6
         assert 0.7 < activation["maco"] / activation["fourier"] < 0.9
+        assert 0.7 < activation["laplacian"] / activation["fourier"] < 0.9
         assert activation["cppn"] < 0.15 * activation["fourier"]
         high = {name: optima[unit]["high frequencies"] for name, optima in found.items()}
         assert high["pixels"] > 0.4

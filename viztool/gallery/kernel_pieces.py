@@ -40,9 +40,9 @@ KERNEL_PIECES = (
         _ROOM,
         "The same class by pixels, Fourier, MACO ...",
         "One objective, one seed, and five things that the picture is made from. Pixels end in a fine pattern, half "
-        "of their energy at high frequencies, and reach two thirds of the activation of Fourier coefficients. MACO "
-        "may only move the phases of a spectrum that photos have, at four fifths of it. A pyramid reaches as much, "
-        "with seven times the high frequencies. A small network of x and y (CPPN) finds next to nothing of these "
+        "of their energy at high frequencies, and reach half of the activation of Fourier coefficients. MACO may only "
+        "move the phases of a spectrum that photos have, at about four fifths of it. A pyramid reaches as much as "
+        "that, with seven times the high frequencies. A small network of x and y (CPPN) finds next to nothing of these "
         "classes.",
         ("kernels", "--target", "tarantula", "--target", "goldfinch", "--compare", "param"),
         slow=True,
