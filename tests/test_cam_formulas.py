@@ -13,6 +13,7 @@ from timm.layers import BatchNormAct2d
 from torch import nn
 from torch.nn import functional as F
 
+import viztool
 from viztool.cam import METHODS, class_activation_map
 from viztool.cam.evidence import Evidence
 
@@ -258,3 +259,21 @@ def test_channels_that_hide_everything_are_shown_once(method):
                 scores[:, channel] += forward(x * masks[:, channel : channel + 1] * step / steps)[:, 1] / steps
     expected = (scores.softmax(1)[:, :, None, None] * maps).sum(1).relu()
     close(found.raw, expected)
+
+
+def test_ablation_of_a_network_that_goes_through_its_images_one_by_one() -> None:
+    class OneByOne(nn.Module):
+        def __init__(self, net: nn.Module) -> None:
+            super().__init__()
+            self.net = net
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return torch.stack([self.net(image[None])[0] for image in x])
+
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(32, 4)).eval()
+    x = torch.randn(1, 3, 12, 12)
+    found = viztool.class_activation_map(OneByOne(net), x, method="ablationcam", target=1, layer="net.0")
+    wanted = viztool.class_activation_map(net, x, method="ablationcam", target=1, layer="0")
+    assert torch.allclose(found.raw, wanted.raw, atol=1e-6)
+    assert float(wanted.raw.max()) > 0

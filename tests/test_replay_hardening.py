@@ -134,3 +134,41 @@ def test_networks_of_several_inputs(as_dict, times):
     changed = torch.randn(2 * times, 4, 6, 6)
     beside = net.right(right).relu().repeat(times, 1, 1, 1)
     torch.testing.assert_close(rest(changed), net.head((changed * beside).mean((2, 3))))
+
+
+class OneByOne(nn.Module):
+    """Goes through its images one by one."""
+
+    def __init__(self, form):
+        super().__init__()
+        self.a, self.b, self.fc = nn.Conv2d(3, 4, 3), nn.Conv2d(4, 5, 3), nn.Linear(5, 3)
+        self.form = form
+
+    def one(self, x):
+        return self.fc(self.b(self.a(x).relu()).relu().mean((2, 3)))
+
+    def forward(self, x):
+        rows = [self.one(image[None]) for image in x]
+        if self.form == "stacked":  # whose first copy alone would be seen, k times
+            return torch.stack([row[0] for row in rows])
+        return {"scores": torch.cat(rows)} if self.form == "dict" else [{"scores": row[0]} for row in rows]
+
+
+@pytest.mark.parametrize("form", ["stacked", "dict", "list"])
+def test_images_that_go_through_one_by_one_replay_one_by_one(form):
+    torch.manual_seed(0)
+    net, x = OneByOne(form).eval(), torch.randn(1, 3, 9, 9)
+    rest = Replay(net, x, "b")
+    changed = torch.randn(4, *rest.activations.shape[1:])
+    found = rest(changed)
+    rows = net.fc(changed.relu().mean((2, 3)))
+    if form == "list":
+        assert len(found) == 4
+        found = torch.stack([each["scores"] for each in found])
+    assert not rest.at_once
+    assert torch.allclose(found["scores"] if form == "dict" else found, rows, atol=1e-6)
+
+
+def test_a_batch_that_goes_through_as_one_replays_as_one():
+    net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(196, 2)).eval()
+    assert Replay(net, torch.randn(1, 3, 9, 9), "0").at_once

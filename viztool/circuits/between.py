@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from fractions import Fraction
-from functools import cached_property
 from typing import Any, NamedTuple
 
 import torch
@@ -20,13 +19,7 @@ from viztool.hooks.replay import Replay
 from viztool.hooks.select import exactly
 from viztool.hooks.watch import watch
 from viztool.inspect.survey import Site
-from viztool.tensors.compare import alike
-
-_FEW = 4
-"""Copies that have run one at a time as soon as it is known whether they may run at once."""
-
-_TOLERANCE = 1e-4
-"""Of what comes of a copy, as a share of its largest value: how far it may be at once from what it is alone."""
+from viztool.models.outputs import is_detection
 
 
 class Channels(NamedTuple):
@@ -91,29 +84,16 @@ class Between:
         windows: by name the parts of layers' maps, outside of which nothing is computed, in the order in which the
         layers run. Of the later layer's map the part is then given that begins at `offset(windows)`.
         """
-        if len(given) > _FEW and self._at_once:
+        # Of detectors each image's classes are read alone: each has its own number of boxes.
+        classes = self._target is None and is_detection(self.output)
+        if len(given) > 1 and not classes and self._replay.at_once:
             try:
                 return self._run(given, windows)
             except torch.OutOfMemoryError:
                 raise
             except Exception:
-                pass  # of a detector each copy may have its own number of boxes: one at a time it goes
+                pass  # of a detector a layer may run on as many boxes as there are: one at a time it goes
         return self._one_at_a_time(given, windows)
-
-    @cached_property
-    def _at_once(self) -> bool:
-        """Whether several copies give what each gives alone: not where a network goes through images one by one."""
-        given = self.copies(2)
-        self.replace(given, 1, range(0, self._source.channels, 2), self.none)
-        alone = self._one_at_a_time(given)
-        try:
-            found = self._run(given)
-        except torch.OutOfMemoryError:
-            raise
-        except Exception:
-            return False
-        # Two copies that give the same tell nothing.
-        return alike(alone, found, _TOLERANCE) and not alike(alone[:1], alone[1:], _TOLERANCE)
 
     def _one_at_a_time(self, given: Tensor, windows: Mapping[str, Window] | None = None) -> Tensor:
         try:

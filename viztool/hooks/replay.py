@@ -7,6 +7,8 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import chain
 from typing import Any
 
 import torch
@@ -64,6 +66,9 @@ class Replay:
     net: a network or a viztool `Model`, run without grad and in the mode that it is in; it is left as it
     was. inputs: its input, or a tuple of several, N images. layer: an exact name, a pattern for one layer, or a
     module; of one that runs several times the last call is replaced. Not for a layer whose output is not one tensor.
+
+    A network that goes through its images one by one calls the layer once for each of them, which no recorded call
+    stands for: k batches then run one after the other, and their outputs are put together.
 
     activations: what the layer put out. output: what the network did.
     """
@@ -134,6 +139,23 @@ class Replay:
                 f"activations of {tuple(activations.shape)} do not stand for those of "
                 f"{tuple(self.activations.shape)}; only the number of images may be a multiple"
             )
+        if times > 1 and not self.at_once:
+            return _joined([self._run(part, 1) for part in activations.split(len(self.activations))], self._batch)
+        return self._so_often(activations, times)
+
+    @cached_property
+    def at_once(self) -> bool:
+        """Whether several batches run together, as one."""
+        try:
+            with torch.no_grad():
+                self._so_often(torch.cat([self.activations] * 2), 2)
+        except torch.OutOfMemoryError:
+            raise
+        except Exception:
+            return False
+        return not self._called_again
+
+    def _so_often(self, activations: Tensor, times: int) -> Any:
         if self._copies:
             return self._run(activations, times)
         try:
@@ -157,7 +179,12 @@ class Replay:
                 return recorded.clone() if self._overwrites else recorded
             return map_tensors(lambda one: self._repeated(one, times), recorded)
 
-        with _answering(self._net, queues, give):
+        self._called_again = False
+
+        def again(module: nn.Module) -> None:
+            self._called_again |= module is self._target
+
+        with _answering(self._net, queues, give, again):
             return self._net(*map_tensors(lambda one: self._repeated(one, times), self._inputs))
 
     def _quantized(self, activations: Tensor) -> Tensor:
@@ -176,6 +203,15 @@ class Replay:
         if self._batch == 1 and not self._copies:
             return recorded.expand(times, *recorded.shape[1:])
         return recorded.repeat(times, *(1,) * (recorded.dim() - 1))
+
+
+def _joined(outputs: list[Any], images: int) -> Any:
+    """The outputs of several batches as one: rows below rows, and what is a list of the images behind one another."""
+    first = outputs[0]
+    if isinstance(first, list) and len(first) == images and not any(isinstance(each, Tensor) for each in first):
+        return list(chain.from_iterable(outputs))
+    others = [tensors_in(each) for each in outputs[1:]]
+    return map_tensors(lambda one: torch.cat([one, *map(next, others)]) if one.dim() else one, first)
 
 
 def _alike(expected: Tensor, found: Tensor) -> bool:
@@ -259,8 +295,10 @@ def _parts(value: Any) -> Iterable[Any]:
 
 
 @contextmanager
-def _answering(net: nn.Module, queues: dict[nn.Module, deque[Any]], give: Callable[[Any], Any]) -> Iterator[None]:
-    """Each module gives what is in its queue instead of running, until that is empty."""
+def _answering(
+    net: nn.Module, queues: dict[nn.Module, deque[Any]], give: Callable[[Any], Any], again: Callable[[nn.Module], None]
+) -> Iterator[None]:
+    """Each module gives what is in its queue instead of running; of one that runs after that `again` is told."""
     owner = threading.get_ident()
 
     def answer(module: nn.Module, forward: Callable[..., Any]) -> Callable[..., Any]:
@@ -271,6 +309,8 @@ def _answering(net: nn.Module, queues: dict[nn.Module, deque[Any]], give: Callab
                 answer = queue.popleft()
                 if answer is not _RUN:
                     return give(answer)
+            elif threading.get_ident() == owner:
+                again(module)
             return forward(*args, **kwargs)
 
         return instead
