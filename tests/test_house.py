@@ -118,3 +118,12 @@ def test_numbers_on_sheets_are_written_one_way(room):
         if re.search(r"[ge%]'$", ast.unparse(node.format_spec))
     ]
     assert {place.split(":")[0] for place in found} <= IN_CODE
+
+
+LOOKING = ["attribution", "cam", "circuits", "craft", "detectors", "features", "hooks", "kernels", "monitor", "targets"]
+
+
+@pytest.mark.parametrize("room", LOOKING)
+def test_no_lock_is_held_while_a_network_is_looked_at(room):
+    """But those of `hooks.turns`: with a second one, threads would wait for each other forever."""
+    assert known_to(room).get("functools.cached_property", []) in ([], ["hooks/turns.py"])

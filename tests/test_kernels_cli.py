@@ -334,7 +334,7 @@ class TestDream:
         assert manifest["results"][0]["files"] == ["cat_dream.png"]
         assert manifest["results"][0]["objective"] == str(layer_energy("second"))
         run("dream", "cat.png", *ARGUMENTS[:4], "--grid", "--steps", "1", "-q")
-        assert viztool.read_image(folder / "cat_grid.png").shape[1] == 2340
+        assert viztool.read_image(folder / "cat_grid.png").shape[1] == 1340
         assert "--grid draws all channels together" in run("dream", "x", "-l", "a", "-c", "1", "--grid", fails=2).stderr
 
 

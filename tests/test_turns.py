@@ -20,7 +20,7 @@ from viztool.hooks.evaluating import evaluating
 from viztool.hooks.frozen import frozen
 from viztool.hooks.replay import Replay
 from viztool.hooks.tail import TailPass
-from viztool.hooks.turns import changing, running
+from viztool.hooks.turns import changing, once, running
 
 SECONDS = 20
 
@@ -324,3 +324,17 @@ def test_it_is_first_come_first_served(net: Net) -> None:
     for thread in _threads:
         thread.join(SECONDS)
     assert came == ["changes", "runs"]
+
+
+def test_a_value_that_is_looked_for_once_is_waited_for_by_nobody_who_has_the_turn(net: Net) -> None:
+    """A thread that asks first, and waits for its turn, holds nothing that another one in its turn needs."""
+
+    class Look:
+        @once
+        def value(self) -> int:
+            with changing(net):
+                return 1
+
+    with changing(net):
+        assert waits(lambda: Look().value)
+        assert Look().value == 1

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -14,6 +13,7 @@ from viztool.errors import LayerError
 from viztool.hooks.layout_memory import layouts_of
 from viztool.hooks.layouts import Layouts
 from viztool.hooks.replay import Replay
+from viztool.hooks.turns import once
 from viztool.models.outputs import is_detection
 from viztool.models.repeated import in_parts
 from viztool.targets.question import Question
@@ -31,12 +31,12 @@ class Evidence:
     question: Question
     layer: str
 
-    @cached_property
+    @once
     def activations(self) -> Tensor:
         """A, (N, C, h, w)."""
         return self.as_maps(self._kept).float()
 
-    @cached_property
+    @once
     def gradients(self) -> Tensor:
         """∂y/∂A of each image's own score y, (N, C, h, w)."""
         return self.as_maps(self.question.layer_gradients()[self.layer]).float()
@@ -46,7 +46,7 @@ class Evidence:
         """y, (N,)."""
         return self.question.score
 
-    @cached_property
+    @once
     def replay(self) -> Replay:
         """What comes after the layer, for changed activations of it. Who asks for this first runs no other forward."""
         replay = Replay(self.question.net, self.question.x, self.layer)
@@ -123,6 +123,6 @@ class Evidence:
             )
         return tensor.flatten(2, 3)
 
-    @cached_property
+    @once
     def _layouts(self) -> Layouts:
         return layouts_of(self.question.net, self.question.x)

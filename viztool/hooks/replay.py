@@ -7,7 +7,6 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property
 from itertools import chain
 from typing import Any
 
@@ -19,7 +18,7 @@ from viztool.hooks.keeper import versions_of
 from viztool.hooks.naming import named_layers, unwrap
 from viztool.hooks.select import Pattern, select
 from viztool.hooks.tail import as_real, require_gradient
-from viztool.hooks.turns import changing, running, surely
+from viztool.hooks.turns import changing, once, running, surely
 from viztool.hooks.watch import watch
 from viztool.tensors.compare import alike
 from viztool.tensors.tree import UncopyableError, map_tensors, tensors_in
@@ -143,7 +142,7 @@ class Replay:
             return _joined([self._run(part, 1) for part in activations.split(len(self.activations))], self._batch)
         return self._so_often(activations, times)
 
-    @cached_property
+    @once
     def at_once(self) -> bool:
         """Whether several batches run together, as one."""
         try:

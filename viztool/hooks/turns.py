@@ -4,10 +4,28 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, TypeVar
 
 from torch import nn
+
+T = TypeVar("T")
+
+
+class once(cached_property[T]):  # noqa: N801 - a decorator
+    """A property that is computed when it is first asked for, by looking at a network.
+
+    Before Python 3.12 `functools.cached_property` holds a lock that all instances share. A thread that has it would
+    wait here for its turn, and the thread whose turn it is would wait for the lock.
+    """
+
+    lock: AbstractContextManager[Any]
+
+    def __init__(self, func: Callable[[Any], T]) -> None:
+        super().__init__(func)
+        self.lock = nullcontext()
 
 
 @dataclass(frozen=True, eq=False)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from functools import cached_property
 from typing import Any
 
 import torch
@@ -12,6 +11,7 @@ from torch import Tensor, nn
 from viztool.errors import TargetError
 from viztool.hooks.naming import unwrap
 from viztool.hooks.tail import TailPass
+from viztool.hooks.turns import once
 from viztool.models.model import Model
 from viztool.models.reader import Reader
 from viztool.models.repeated import Repeated, at_once, in_parts
@@ -76,7 +76,7 @@ class Question:
         """Whether the input is (N, C, T, H, W)."""
         return self._x.dim() == 5
 
-    @cached_property
+    @once
     def reader(self) -> Reader:
         """How the output is to be read."""
         return reader_of(self._model, self._x)
@@ -93,13 +93,13 @@ class Question:
         if self._output is None:
             self._output = map_tensors(Tensor.detach, output)
 
-    @cached_property
+    @once
     def target(self) -> Resolved:
         """What is asked, of each image."""
         asked = self._asked
         return asked if isinstance(asked, Resolved) else resolve(asked, self.output, self.reader.settle, len(self))
 
-    @cached_property
+    @once
     def score(self) -> Tensor:
         """The target's score of each image, (N,) float32, in no graph."""
         return self.target.scores(self.output)[0].float()
@@ -119,7 +119,7 @@ class Question:
         self.saw(output)
         return leaf, output
 
-    @cached_property
+    @once
     def tail(self) -> TailPass:
         """The forward whose graph begins at the first of the layers."""
         return TailPass(self.net, self.x, self.layers)
@@ -169,7 +169,7 @@ class Question:
             seed = (seed * 1_000_003 + key + 1) % 2**63
         return torch.Generator().manual_seed(seed)
 
-    @cached_property
+    @once
     def _repeated(self) -> Repeated:
         return Repeated(self.net, self._x)
 
