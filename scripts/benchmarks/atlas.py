@@ -20,8 +20,8 @@ from benchmarks.contest import Contest, Work, peer, row
 from viztool.atlas import worker
 from viztool.atlas.crops import Album
 from viztool.atlas.layers import looked_at
-from viztool.atlas.merge import LayerTotals
-from viztool.atlas.part import LayerPart
+from viztool.atlas.merge import total
+from viztool.atlas.part import LayerPart, Part
 from viztool.atlas.ranges import BATCH
 from viztool.atlas.sheet import AtlasSheet
 from viztool.atlas.tally import Tally, look
@@ -153,15 +153,15 @@ def synthetic(channels: int, seed: int) -> LayerPart:
 
 @row("atlas: merge of 1,000 parts of 5 × 2,048 channels", "", figure="seconds", mark=10, pairs=1)
 def merging(_: ExitStack) -> Contest:
-    parts = [synthetic(2048, seed) for seed in range(8)]
+    layers = [synthetic(2048, seed) for seed in range(8)]
+
+    def parts() -> Iterator[Part]:
+        for number in range(1000):
+            yield Part(number, number + 1, (), {str(at): layers[(number + at) % len(layers)] for at in range(5)})
 
     def work() -> None:
-        layers = [LayerTotals(2048, 16) for _ in range(5)]
-        for number in range(1000):
-            for at, layer in enumerate(layers):
-                layer.add(parts[(number + at) % len(parts)])
-        for layer in layers:
-            _ = layer.products
+        for layer in total(parts(), {str(at): 2048 for at in range(5)}, 16).values():
+            _ = layer.products, layer.positions, layer.highest
 
     return Contest(work, None, note="in memory, not read")
 

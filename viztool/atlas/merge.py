@@ -6,117 +6,22 @@ Counts are whole numbers, and of places the best are kept with ties settled.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 
 from viztool.atlas import bins
+from viztool.atlas.counting import Counting, Counts
+from viztool.atlas.moments import Doubles, Moments, Products, Sums
 from viztool.atlas.part import LayerPart, Part
 from viztool.atlas.ranks import Ranks, merge, take_in
 
-Doubles = npt.NDArray[np.float64]
-Counts = npt.NDArray[np.int64]
-
 ANSWERS = 0.95
 """A photo is one that a unit answers to if its maximum is above this quantile of all photos' maxima."""
-
-
-@dataclass
-class Moments:
-    """Count, mean, sum of squares and extremes of a quantity per channel, (C,) each; sums around the first mean."""
-
-    channels: int
-    count: int = 0
-    _shift: Doubles | None = None
-    _sum: Doubles = field(init=False)
-    _squares: Doubles = field(init=False)
-    low: Doubles = field(init=False)
-    high: Doubles = field(init=False)
-
-    def __post_init__(self) -> None:
-        self._sum, self._squares = np.zeros(self.channels), np.zeros(self.channels)
-        self.low, self.high = np.full(self.channels, np.inf), np.full(self.channels, -np.inf)
-
-    def add(self, values: npt.NDArray[np.float32]) -> Doubles | None:
-        """values: (n, C). Returns them around the shift, in float64; None of no values."""
-        if not len(values):
-            return None
-        exact = values.astype(np.float64)
-        if self._shift is None:
-            self._shift = exact.mean(0)
-        exact -= self._shift
-        self.count += len(values)
-        self._sum += exact.sum(0)
-        self._squares += (exact**2).sum(0)
-        np.minimum(self.low, values.min(0), out=self.low)
-        np.maximum(self.high, values.max(0), out=self.high)
-        return exact
-
-    @property
-    def mean(self) -> Doubles:
-        if self._shift is None:
-            return np.full(self.channels, np.nan)
-        return np.asarray(self._shift + self._sum / self.count)
-
-    @property
-    def sd(self) -> Doubles:
-        """Over all photos: divided by their number."""
-        if not self.count:
-            return np.full(self.channels, np.nan)
-        return np.asarray(np.sqrt(np.maximum(self._squares / self.count - (self._sum / self.count) ** 2, 0)))
-
-    def correlation(self, products: Doubles) -> Doubles:
-        """(C, C), from the summed products of what `add` gave: NaN where one of the two never changes."""
-        if not self.count:
-            return np.full((self.channels, self.channels), np.nan)
-        mean = self._sum / self.count
-        covariance = products / self.count - mean[:, None] * mean
-        sd = np.where(self.sd > _STILL * np.maximum(np.abs(self.high), np.abs(self.low)), self.sd, np.nan)
-        return np.asarray(np.clip(covariance / (sd[:, None] * sd), -1, 1))
-
-
-_ROWS = 1024
-"""Photos whose answers are multiplied at once: adding a matrix of units by units costs as much as a hundred of them."""
-
-_STILL = 1e-6
-"""A unit whose sd is a smaller share of its largest value changes by rounding only: it goes with none."""
-
-
-@dataclass
-class Sums:
-    """The same of a quantity of which parts tell only sums."""
-
-    channels: int
-    count: int = 0
-    _sum: Doubles = field(init=False)
-    _squares: Doubles = field(init=False)
-    low: Doubles = field(init=False)
-    high: Doubles = field(init=False)
-
-    def __post_init__(self) -> None:
-        self._sum, self._squares = np.zeros(self.channels), np.zeros(self.channels)
-        self.low, self.high = np.full(self.channels, np.inf), np.full(self.channels, -np.inf)
-
-    def add(self, count: int, sums: Doubles) -> None:
-        """count: photos. sums: as `LayerPart.means`."""
-        self.count += count
-        self._sum += sums[0]
-        self._squares += sums[1]
-        np.minimum(self.low, sums[2], out=self.low)
-        np.maximum(self.high, sums[3], out=self.high)
-
-    @property
-    def mean(self) -> Doubles:
-        return self._sum / self.count if self.count else np.full(self.channels, np.nan)
-
-    @property
-    def sd(self) -> Doubles:
-        """Over all photos: divided by their number."""
-        if not self.count:
-            return np.full(self.channels, np.nan)
-        return np.asarray(np.sqrt(np.maximum(self._squares / self.count - self.mean**2, 0)))
 
 
 @dataclass
@@ -131,17 +36,15 @@ class LayerTotals:
     maxima: Moments = field(init=False)
     means: Sums = field(init=False)
     active: Counts = field(init=False)
-    positions: Counts = field(init=False)
-    highest: Counts = field(init=False)
-    _products: Doubles = field(init=False)
-    _waiting: list[Doubles] = field(default_factory=list)
+    _positions: Counting = field(init=False)
+    _highest: Counting = field(init=False)
+    _products: Products = field(init=False)
 
     def __post_init__(self) -> None:
         self.maxima, self.means = Moments(self.channels), Sums(self.channels)
         self.active = np.zeros(self.channels, np.int64)
-        self.positions = np.zeros((self.channels, bins.COUNT), np.int64)
-        self.highest = np.zeros((self.channels, bins.COUNT), np.int64)
-        self._products = np.zeros((self.channels, self.channels))
+        self._positions, self._highest = Counting(self.channels), Counting(self.channels)
+        self._products = Products(self.channels)
 
     def add(self, part: LayerPart) -> None:
         """Parts come in the order of their ranges."""
@@ -152,39 +55,45 @@ class LayerTotals:
         shifted = self.maxima.add(part.maxima)
         self.means.add(len(part.maxima), part.means)
         if shifted is not None:
-            self._waiting.append(shifted)
-            if sum(map(len, self._waiting)) >= _ROWS:
-                self._multiply()
+            self._products.add(shifted)
         self.active += (part.maxima > 0).sum(0)
-        begins = np.arange(self.channels) * bins.COUNT
-        at = np.repeat(begins, np.diff(part.rows)) + part.bins
-        np.add.at(self.positions.reshape(-1), at, part.counts.astype(np.int64))  # of one type it is twice as fast
-        codes = bins.codes(np.ascontiguousarray(part.maxima))
-        np.add.at(self.highest.reshape(-1), (codes + begins).reshape(-1), 1)
+        self._positions.add(part.rows, part.bins, part.counts)
+        self._highest.add_codes(bins.codes(np.ascontiguousarray(part.maxima)))
+
+    @property
+    def positions(self) -> Counts:
+        """(C, bins): of the values at all positions, how many fall into each bin."""
+        return self._positions.total
+
+    @property
+    def highest(self) -> Counts:
+        """(C, bins): of the photos' maxima, how many fall into each bin."""
+        return self._highest.total
 
     @property
     def products(self) -> Doubles:
         """(C, C): of the maxima around their shift, summed over photos."""
-        self._multiply()
-        return self._products
-
-    def _multiply(self) -> None:
-        if self._waiting:
-            rows = np.concatenate(self._waiting)
-            self._products += rows.T @ rows
-            self._waiting = []
+        return self._products.total
 
 
 def _joined(before: Ranks | None, new: Ranks, keep: int, *, largest: bool) -> Ranks:
     return merge([new], keep, largest=largest) if before is None else take_in(before, new, keep, largest=largest)
 
 
-def total(parts: Iterable[Part], channels: dict[str, int], keep: int) -> dict[str, LayerTotals]:
-    """All of these parts together, layer by layer. They come in order, each once."""
+def total(parts: Iterable[Part], channels: Mapping[str, int], keep: int) -> dict[str, LayerTotals]:
+    """All of these parts together. They come in order, each once.
+
+    Layers have nothing to do with each other: each part is added to several at once, while the next one is read.
+    """
     totals = {name: LayerTotals(count, keep) for name, count in channels.items()}
-    for part in parts:
-        for name, layer in part.layers.items():
-            totals[name].add(layer)
+    with ThreadPoolExecutor(min(len(totals), os.cpu_count() or 1) or 1) as pool:
+        adding: list[Future[None]] = []
+        for part in parts:
+            for one in adding:
+                one.result()
+            adding = [pool.submit(totals[name].add, layer) for name, layer in part.layers.items()]
+        for one in adding:
+            one.result()
     return totals
 
 

@@ -29,20 +29,20 @@ class Ranks:
 
 
 def take_in(best: Ranks, new: Ranks, keep: int, *, largest: bool) -> Ranks:
-    """`merge` of the two, quick where `best` is full already and the new ones change few of its channels."""
-    if not best.value.shape[1] or not new.value.shape[1]:  # of a range none of whose photos could be looked at
+    """`merge` of the two, quick where few of the new ones are among the best. `best` may be changed for it."""
+    if best.value.shape[1] < keep or not new.value.shape[1]:
         return merge([best, new], keep, largest=largest)
     worst, first = best.value[:, -1], new.value[:, 0]
-    full = (best.photo.shape[1] == keep) & (best.photo[:, -1] >= 0)
-    beaten = first >= worst if largest else first <= worst
-    changed = np.flatnonzero((~full | beaten) & (new.photo[:, 0] >= 0))
-    if best.photo.shape[1] < keep or 2 * len(changed) > len(best.photo):
+    beaten = first > worst if largest else first < worst
+    beaten |= (first == worst) & (new.photo[:, 0] < best.photo[:, -1])
+    changed = np.flatnonzero(((best.photo[:, -1] < 0) | beaten) & (new.photo[:, 0] >= 0))
+    if 2 * len(changed) > len(best.photo):
         return merge([best, new], keep, largest=largest)
-    some = merge([_of(best, changed), _of(new, changed)], keep, largest=largest)
-    taken = Ranks(best.value.copy(), best.photo.copy(), best.row.copy(), best.column.copy())
-    for name, array in taken.arrays.items():
-        array[changed] = some.arrays[name]
-    return taken
+    if len(changed):
+        some = merge([_of(best, changed), _of(new, changed)], keep, largest=largest)
+        for name, array in best.arrays.items():
+            array[changed] = some.arrays[name]
+    return best
 
 
 def _of(ranks: Ranks, channels: npt.NDArray[np.intp]) -> Ranks:
