@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import threading
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
-from atlas_helpers import SMALL_LAYERS, digests, small_model, write_photos
+from atlas_helpers import SMALL_LAYERS, digests, photo, small_model, write_photos
+from click.testing import CliRunner
 
 import viztool
 from viztool.atlas.build import build_atlas
+from viztool.cli.evaluate import evaluate
 from viztool.errors import ViztoolError
 
 ray = pytest.importorskip("ray", reason="Ray is not installed: pip install '.[ray]'")
@@ -29,7 +34,7 @@ def wanted(photos, tmp_path_factory):
     return digests(folder)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def cluster():
     from ray.cluster_utils import Cluster
 
@@ -41,6 +46,43 @@ def cluster():
     finally:
         ray.shutdown()
         cluster.shutdown()
+
+
+NETS = """
+import torch
+from torch import nn
+
+
+def build():
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Conv2d(3, 6, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(6, 4))
+"""
+
+
+@pytest.mark.filterwarnings("default")
+def test_heatmaps_are_judged_as_in_one_process(cluster, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # where the nodes are not: the photos are named from here
+    Path("nets.py").write_text(NETS)
+    Path("photos").mkdir()
+    for number in range(2):
+        viztool.images.write_image(f"photos/{number}.png", photo(number, 20, 24))
+    Path("photos/broken.png").write_text("no picture")
+    told, arrays = [], []
+    for workers in ("1", "ray"):
+        asked = ["photos", "--method", "gradcam", "--workers", workers, "-o", f"{workers}.png", "--npz", "--json"]
+        result = CliRunner().invoke(evaluate, [*asked, "-m", "nets.py:build", "--size", "16", "--steps", "4"])
+        assert result.exit_code == 1, result.stderr  # for the broken one
+        assert result.stdout, result.stderr
+        told.append(json.loads(result.stdout))
+        assert told[-1]["results"][0].pop("files") == [f"{workers}.png", f"{workers}.npz"]
+        with np.load(f"{workers}.npz") as file:
+            arrays.append({name: (array.dtype, array.shape, array.tobytes()) for name, array in file.items()})
+    here, there = told
+    assert {each["source"] for each in here["results"][0]["photos"]} == {"0.png", "1.png"}
+    assert [error["source"] for error in here["errors"]] == ["photos/broken.png"]
+    assert there == here
+    assert arrays[1] == arrays[0]
+    assert not [path.name for path in tmp_path.iterdir() if path.name.startswith(".")]
 
 
 @pytest.mark.filterwarnings("default")

@@ -6,7 +6,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
@@ -202,9 +202,11 @@ def _judged(
         return
     from viztool.cli.judging import Judging
 
-    found = dict(progress(Judging(run, jobs, kept).found(workers), quiet=quiet, total=len(jobs)))
-    for job in jobs:
-        yield job, partial(_as_found, found[job])
+    # A node of a cluster is in another folder than the one that the photos are named from.
+    there = [replace(job, photo=str(Path(job.photo).absolute())) for job in jobs]
+    found = dict(progress(Judging(run, there, kept.absolute()).found(workers), quiet=quiet, total=len(jobs)))
+    for job, sent in zip(jobs, there, strict=True):
+        yield job, partial(_as_found, found[sent])
 
 
 def _as_found(found: Found) -> _Found:
