@@ -28,10 +28,11 @@ NETS = "import torchvision\n\n\ndef build():\n    return torchvision.models.resn
 SMALL = {
     "viztool features photo.jpg -m resnet50": "--weights none",  # a download
     "viztool cam photo.jpg --method all": "--size 96",
+    "viztool cam photo.jpg --check": "--size 96",
     "viztool gallery": "--check",  # up to half an hour of drawing
     "viztool kernels": "--steps 4",
     "viztool dream": "--steps 2",
-    "viztool evaluate": "--steps 2 --method gradcam",
+    "viztool evaluate": "--steps 2 --method gradcam --size 96",
 }
 """What --small puts behind a command that begins like this."""
 

@@ -1,5 +1,6 @@
 """Wrong usage is said before the first photo, once, with exit code 2; and what is left out is said."""
 
+import json
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -61,6 +62,29 @@ class TestBeforeTheFirstPhoto:
         assert result.stdout == ""
         assert result.stderr.count("\n") == 1
         assert result.stderr.startswith(f"Error: {message}")
+
+    @pytest.mark.parametrize(
+        ("options", "message"),
+        [
+            (("convolution", "--stride", "0"), "stride is 0; give one from 1 to 8"),
+            (("sobel", "--ksize", "4"), "ksize is 4; OpenCV's Sobel has -1, 1, 3, 5, 7, and −1 is Scharr's"),
+            (("sobel", "--kernel", "1 2; 3"), "row 2 of the kernel has 1 numbers and row 1 has 2; "),
+            (("checkerboard", "--kernel", "11"), "kernel is 11; give one from 2 to 9"),
+        ],
+    )
+    def test_so_are_those_of_a_demo(self, folder, options, message):
+        name, *rest = options
+        result = run("demo", name, "photo.png", "photos/a.png", *rest)
+        assert (result.exit_code, result.stdout) == (2, "")
+        assert result.stderr.startswith(f"Error: {message}")
+        assert result.stderr.count("\n") == 1
+
+    def test_channels_may_be_named_one_by_one(self, folder):
+        rest = ("-l", "0", "--steps", "1", "--size", "16", "-m", "nets.py:build", "--json")
+        found = [run("kernels", *rest, *options).stdout for options in [("-c", "1", "-c", "3-4"), ("-c", "1,3-4")]]
+        one, other = (json.loads(each)["results"][0] for each in found)
+        assert one == other
+        assert [kernel["unit"] for kernel in one["kernels"]] == [1, 3, 4]
 
     def test_also_where_the_output_exists(self, folder):
         Path("photo_cam_nope.png").write_text("mine")

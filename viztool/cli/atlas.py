@@ -101,7 +101,14 @@ def build(
 @atlas.command()
 @click.argument("folder", metavar="DIR")
 @click.option("-l", "--layer", "layers", multiple=True, metavar="NAME", help="Repeatable. [default: all layers]")
-@click.option("-c", "--channels", metavar="LIST", help="Such as 0-7,12. [default: the 12 that stand out most]")
+@click.option(
+    "-c",
+    "--channels",
+    metavar="LIST",
+    multiple=True,
+    callback=lambda ctx, param, values: ",".join(values) or None,
+    help="Such as 0-7,12. Repeatable. [default: the 12 that stand out most]",
+)
 @click.option("--photos", metavar="PHOTOS", help="Where the photos are now, if not where they were.")
 @output_options
 @reported

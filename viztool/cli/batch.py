@@ -19,7 +19,7 @@ import click
 from viztool.cli.errors import debugging, one_line, usage
 from viztool.cli.options import load
 from viztool.cli.progress import progress
-from viztool.errors import ImageError
+from viztool.errors import ImageError, SettingError
 
 if TYPE_CHECKING:
     from viztool.models.model import Model
@@ -271,7 +271,7 @@ class Batch:
         try:
             yield
         except Exception as error:
-            if debugging():
+            if debugging() or isinstance(error, SettingError):  # it would fail with the next one, too
                 raise
             text = one_line(error)
             self.failed.append({"source": photo, "error": text})

@@ -22,10 +22,11 @@ if TYPE_CHECKING:
     from viztool.models.model import Model
 
 
-def _channels(ctx: click.Context, param: click.Parameter, value: str | None) -> Any:
+def _channels(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> Any:
     """Such as "0-7,12" as numbers; "all" as it is."""
-    if value is None or value.strip().lower() == ALL:
-        return value and ALL
+    value = ",".join(values)
+    if not values or value.strip().lower() == ALL:
+        return ALL if values else None
     found: list[int] = []
     for part in value.split(","):
         first, dash, last = part.strip().partition("-")
@@ -99,8 +100,9 @@ class _Files:
     "-c",
     "--channels",
     metavar="N|N-N,...|all",
+    multiple=True,
     callback=_channels,
-    help="Which channels. [default: the eight most selective]",
+    help="Which channels. Repeatable. [default: the eight most selective]",
 )
 @click.option(
     "--target",

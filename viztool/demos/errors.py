@@ -1,10 +1,14 @@
 """What can be wrong with a demo."""
 
-from viztool.errors import ViztoolError
+from viztool.errors import SettingError, ViztoolError
 
 
 class DemoError(ViztoolError):
     """A demo is unknown, or cannot run with what it was given."""
+
+
+class DemoSettingError(DemoError, SettingError):
+    """An option of a demo has a value that it cannot have, whatever the photo."""
 
 
 class WrongNumberError(ViztoolError):

@@ -9,7 +9,7 @@ import numpy.typing as npt
 import torch
 from torch.nn import functional as F
 
-from viztool.demos.errors import DemoError
+from viztool.demos.errors import DemoError, DemoSettingError
 
 Array = npt.NDArray[np.float64]
 
@@ -26,12 +26,12 @@ def parse_kernel(kernel: str | npt.ArrayLike) -> Array:
     """
     values = _of_text(kernel) if isinstance(kernel, str) else np.asarray(kernel, np.float64)
     if values.ndim != 2 or not values.size:
-        raise DemoError(f"a kernel has rows and columns, not the shape {values.shape}; {_HOW}")
+        raise DemoSettingError(f"a kernel has rows and columns, not the shape {values.shape}; {_HOW}")
     height, width = values.shape
     if height % 2 == 0 or width % 2 == 0:
-        raise DemoError(f"the kernel is {height} × {width}; give one with odd sides, which has a middle")
+        raise DemoSettingError(f"the kernel is {height} × {width}; give one with odd sides, which has a middle")
     if not np.isfinite(values).all():
-        raise DemoError(f"the kernel has values that are not finite; {_HOW}")
+        raise DemoSettingError(f"the kernel has values that are not finite; {_HOW}")
     return values
 
 
@@ -40,10 +40,12 @@ def _of_text(text: str) -> Array:
     lines = [line for line in source.replace(";", "\n").splitlines() if line.strip()]
     rows = [[_number(word, text) for word in line.replace(",", " ").split()] for line in lines]
     if not rows:
-        raise DemoError(f"the kernel {text!r} has no numbers; {_HOW}")
+        raise DemoSettingError(f"the kernel {text!r} has no numbers; {_HOW}")
     for at, row in enumerate(rows):
         if len(row) != len(rows[0]):
-            raise DemoError(f"row {at + 1} of the kernel has {len(row)} numbers and row 1 has {len(rows[0])}; {_HOW}")
+            raise DemoSettingError(
+                f"row {at + 1} of the kernel has {len(row)} numbers and row 1 has {len(rows[0])}; {_HOW}"
+            )
     return np.array(rows, np.float64)
 
 
@@ -56,7 +58,7 @@ def _content(text: str) -> str:
         if path.is_file():
             return path.read_text()
     except (OSError, ValueError) as error:
-        raise DemoError(f"the kernel file {text} cannot be read ({type(error).__name__}); {_HOW}") from error
+        raise DemoSettingError(f"the kernel file {text} cannot be read ({type(error).__name__}); {_HOW}") from error
     return text
 
 
@@ -66,7 +68,7 @@ def _number(word: str, text: str) -> float:
         return float(above) / float(below) if slash else float(word)
     except (ValueError, ZeroDivisionError):
         shown = text if len(text) <= 40 else f"{text[:39]}…"
-        raise DemoError(f"the kernel {shown!r} does not parse: {word!r} is no number; {_HOW}") from None
+        raise DemoSettingError(f"the kernel {shown!r} does not parse: {word!r} is no number; {_HOW}") from None
 
 
 def correlate(image: npt.NDArray[np.generic], kernel: Array, border: str = "reflect-101") -> Array:
@@ -75,7 +77,7 @@ def correlate(image: npt.NDArray[np.generic], kernel: Array, border: str = "refl
     Raises DemoError for a border that OpenCV does not have, or a kernel larger than the image.
     """
     if border not in BORDERS:
-        raise DemoError(f"no border is called {border!r}; there are {', '.join(BORDERS)}")
+        raise DemoSettingError(f"no border is called {border!r}; there are {', '.join(BORDERS)}")
     above, left = (side // 2 for side in kernel.shape)
     if above >= image.shape[0] or left >= image.shape[1]:
         sizes = f"{kernel.shape[0]} × {kernel.shape[1]}", f"{image.shape[0]} × {image.shape[1]}"

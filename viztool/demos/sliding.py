@@ -12,7 +12,7 @@ import numpy.typing as npt
 import torch
 from torch.nn import functional as F
 
-from viztool.demos.errors import DemoError
+from viztool.demos.errors import DemoSettingError
 from viztool.demos.kernel import Array
 from viztool.demos.photo import Photo
 from viztool.demos.signal import blocks
@@ -199,7 +199,7 @@ def parse_size(size: str) -> tuple[int, int]:
     """(height, width) from "7x9". Raises DemoError for anything else."""
     found = re.fullmatch(r"\s*(\d+)\s*[x×,]\s*(\d+)\s*", str(size))
     if found is None:
-        raise DemoError(f"the size {size!r} is not of the form HxW, such as 7x9")
+        raise DemoSettingError(f"the size {size!r} is not of the form HxW, such as 7x9")
     return int(found[1]), int(found[2])
 
 
@@ -217,22 +217,24 @@ def parse_sliding(
         ("dilation", dilation, 1, 8),
     ):
         if not least <= value <= most:
-            raise DemoError(f"{name} is {value}; give one from {least} to {most}")
+            raise DemoSettingError(f"{name} is {value}; give one from {least} to {most}")
     reach = dilation * (kernel - 1) + 1
     if stride > reach:
-        raise DemoError(
+        raise DemoSettingError(
             f"stride {stride} is above the kernel's {reach} pixels: some would never be met; give at most {reach}"
         )
     if transposed and padding >= reach:
-        raise DemoError(
+        raise DemoSettingError(
             f"padding {padding} cuts off all that the kernel of {reach} pixels adds; give at most {reach - 1}"
         )
     if not transposed and min(height, width) + 2 * padding < reach:
-        raise DemoError(f"the kernel covers {reach} pixels, and the input has {height} × {width}; give a larger size")
+        raise DemoSettingError(
+            f"the kernel covers {reach} pixels, and the input has {height} × {width}; give a larger size"
+        )
     image = _cut(photo.grey, height, width)
     sliding = Sliding(image, _weights(kernel), stride, padding, dilation, transposed)
     if min(sliding.shape()) < 1:
-        raise DemoError(f"padding {padding} leaves no output of {height} × {width}; give less")
+        raise DemoSettingError(f"padding {padding} leaves no output of {height} × {width}; give less")
     return sliding
 
 

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from torchvision.models import resnet18
 from torchvision.models.vgg import cfgs, make_layers
 
-from viztool.demos.errors import DemoError
+from viztool.demos.errors import DemoSettingError
 from viztool.demos.photo import Photo
 from viztool.demos.registry import demo
 from viztool.demos.signal import grid_index, phases
@@ -85,14 +85,14 @@ def phase_sums(weight: Tensor, stride: int) -> Tensor:
 def checkerboard(photo: Photo, seed: int, *, kernel: int = 3, stride: int = 2) -> Story:
     """Random kernels of each way to enlarge, the overlap of a k × k kernel with stride s, and gradients backward."""
     if stride < 2:
-        raise DemoError(f"stride is {stride}; with less than 2 nothing is enlarged")
+        raise DemoSettingError(f"stride is {stride}; with less than 2 nothing is enlarged")
     if stride > kernel:
-        raise DemoError(
+        raise DemoSettingError(
             f"stride {stride} is above the kernel {kernel}: pixels between would stay empty; give a kernel of at "
             f"least {stride}"
         )
     if kernel > 9:
-        raise DemoError(f"kernel is {kernel}; give one from {stride} to 9")
+        raise DemoSettingError(f"kernel is {kernel}; give one from {stride} to 9")
     story = Story(
         notes=["The grid of a map is the variance of the means of its s × s phases, over its whole variance."]
     )

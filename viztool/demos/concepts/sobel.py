@@ -10,7 +10,7 @@ import numpy.typing as npt
 import torch
 from torch.nn import functional as F
 
-from viztool.demos.errors import DemoError
+from viztool.demos.errors import DemoSettingError
 from viztool.demos.kernel import BORDERS, Array, correlate, parse_kernel
 from viztool.demos.photo import Photo
 from viztool.demos.registry import demo
@@ -37,7 +37,9 @@ def sobel_kernel(ksize: int) -> Array:
     Raises DemoError for a size that OpenCV does not have.
     """
     if ksize not in _KSIZES:
-        raise DemoError(f"ksize is {ksize}; OpenCV's Sobel has {', '.join(map(str, _KSIZES))}, and −1 is Scharr's")
+        raise DemoSettingError(
+            f"ksize is {ksize}; OpenCV's Sobel has {', '.join(map(str, _KSIZES))}, and −1 is Scharr's"
+        )
     across, down = cv2.getDerivKernels(1, 0, ksize)
     product: Array = np.outer(down, across).astype(np.float64)
     return product
