@@ -4,8 +4,8 @@ In the clone that it stands in, and in the environment that it is called in, whi
 
     python -m venv /tmp/fresh && . /tmp/fresh/bin/activate && python scripts/first_hour.py
 
---small makes the commands that take minutes cheap: fewer steps, random weights in place of a download; so they are typed
-by `.ci/run`. Exit code 1 if a command failed.
+--small makes the commands that take minutes cheap: fewer steps, smaller inputs, random weights in place of a download;
+`.ci/run` types them so. Exit code 1 if a command failed.
 """
 
 from __future__ import annotations
