@@ -225,7 +225,7 @@ def test_the_network_is_left_as_it_was():
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
-        ({"channel": 99}, LayerError, "layer '1' has 2 channels; there is no 99"),
+        ({"channel": 99}, LayerError, "layer '1' has 2 channels, 0 to 1, and no 99"),
         ({"inputs": "1"}, LayerError, "layer '1' does not end after '1'; nothing leads there"),
         ({"layer": "0", "inputs": "1"}, LayerError, "layer '0' does not end after '1'; nothing leads there"),
         ({"layer": "0"}, LayerError, "no layer ends before '0' begins; its inputs are the picture's own"),

@@ -100,7 +100,7 @@ def test_the_command_draws_and_tells(photos):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "give either PHOTOS, or --atlas"),
+        (["--replace", "zero"], "--replace is of what is measured: give PHOTOS, or --atlas"),
         (["photos", "--atlas", "x"], "give either PHOTOS, or --atlas"),
         (["photos", "--inputs", "nothing"], "'nothing'"),
         (["photos", "--replace", "noise"], "'noise' is not one of 'mean', 'zero', 'resample'"),

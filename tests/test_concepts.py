@@ -308,7 +308,7 @@ class TestFactors:
 
     def test_scikit_learn_is_asked_for(self, monkeypatch):
         monkeypatch.setitem(sys.modules, "sklearn.decomposition", None)
-        with pytest.raises(ViztoolError, match=r"^concepts need scikit-learn: pip install 'viztool\[concepts\]'$"):
+        with pytest.raises(ViztoolError, match=r"^this needs scikit-learn: pip install 'viztool\[concepts\]'$"):
             factors.factorize(torch.rand(4, 9), 2, range(3))
 
 

@@ -9,17 +9,16 @@ import numpy as np
 
 from viztool.circuits.icons import SHOWN, Icon
 from viztool.circuits.knock import Edge
-from viztool.kernels.factors import Factors, factors
+from viztool.circuits.patterns import pattern_rows
 from viztool.render.canvas import Canvas
-from viztool.render.circuit_sheet import CircuitPage, Kernels, Node, Side, circuit_page
+from viztool.render.circuit_sheet import CircuitPage, Node, Side, circuit_page
 from viztool.render.colormaps import Picture
-from viztool.render.numbers import number, percent
+from viztool.render.kernel_row import KernelRow
+from viztool.render.numbers import number
 from viztool.results import made_by
 
 if TYPE_CHECKING:
     from viztool.circuits.result import Circuit
-
-_FACTORS, _USERS = 3, 6
 
 _INSTEAD = {
     "mean": "its mean over the data",
@@ -118,40 +117,20 @@ def _more(count: int) -> str:
     return f"and {count} with smaller effects" if count > 0 else ""
 
 
-def _kernels(circuit: Circuit) -> list[Kernels]:
+def _kernels(circuit: Circuit) -> list[KernelRow]:
     if circuit.kernels is None or circuit.kernels.shape[1:] == (1, 1):
         return []
     strongest = [edge.channel for edge in circuit.inputs[: 2 * SHOWN]]
     h, w = circuit.kernels.shape[1:]
     rows = [
-        Kernels(
+        KernelRow(
             f"The kernels from these inputs to the unit, {h} × {w}, one scale: red drives, blue holds back. What is "
             "not linear on the way is left out.",
             [f"{channel}" for channel in strongest],
             [circuit.kernels[channel] for channel in strongest],
         )
     ]
-    if min(circuit.kernels.shape) >= _FACTORS:
-        found = factors(circuit.kernels, _FACTORS)
-        rows.append(
-            Kernels(
-                f"All {len(circuit.kernels)} of these kernels as {_FACTORS} patterns, {percent(found.explained)} of "
-                "their energy: non-negative factors of what drives and what holds back. Beside each the inputs that "
-                "have most of it.",
-                [_users(found, at) for at in range(_FACTORS)],
-                list(found.patterns),
-                wide=True,
-            )
-        )
-    return rows
-
-
-def _users(found: Factors, at: int) -> str:
-    """The channels that have most of a pattern: with + where it drives, with − where it holds back."""
-    both = np.concatenate([found.drives[at], found.holds_back[at]])
-    count = len(found.drives[at])
-    best = np.argsort(-both, kind="stable")[:_USERS]
-    return "  ".join(f"{'+' if one < count else '−'}{one % count}" for one in best.tolist() if both[one] > 0)
+    return [*rows, *pattern_rows(circuit.kernels)]
 
 
 def _facts(circuit: Circuit) -> list[tuple[str, list[str]]]:

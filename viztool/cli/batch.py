@@ -267,9 +267,11 @@ class Batch:
 
     @contextmanager
     def attempt(self, photo: str) -> Iterator[None]:
-        """A failure inside the block is this photo's alone."""
+        """A failure inside the block is this photo's alone, but for wrong usage, which ends the command."""
         try:
             yield
+        except click.ClickException:
+            raise
         except Exception as error:
             if debugging() or isinstance(error, SettingError):  # it would fail with the next one, too
                 raise

@@ -35,11 +35,14 @@ class WrongUsageError(click.ClickException):
 
 
 @contextmanager
-def usage() -> Iterator[None]:
-    """What viztool refuses inside the block is wrong usage: nothing is done, and the exit code is 2."""
+def usage(kinds: type[ViztoolError] | tuple[type[ViztoolError], ...] = ViztoolError) -> Iterator[None]:
+    """What viztool refuses inside the block is wrong usage: nothing is done, and the exit code is 2.
+
+    kinds: of errors, where others may be the photos' own.
+    """
     try:
         yield
-    except ViztoolError as error:
+    except kinds as error:
         raise WrongUsageError(one_line(error)) from error
 
 

@@ -113,7 +113,7 @@ def _nmf(values: np.ndarray[tuple[int, ...], np.dtype[np.float32]], count: int, 
         from sklearn.decomposition import NMF
         from sklearn.exceptions import ConvergenceWarning
     except ImportError as error:
-        raise ExtraMissingError("concepts need scikit-learn: pip install 'viztool[concepts]'") from error
+        raise ExtraMissingError("this needs scikit-learn: pip install 'viztool[concepts]'") from error
     model = NMF(count, init="random", random_state=seed, max_iter=_ITERATIONS)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # the stability over seeds says how far it came

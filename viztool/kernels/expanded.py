@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -37,20 +37,33 @@ _ACTIVATIONS = (
 _GATES = "sigmoid hardsigmoid softmax"
 
 
+class LinearParts(NamedTuple):
+    """values: (n, C, kh, kw), the kernels. left_out: the functions on the way that are not linear, by name."""
+
+    values: Array
+    left_out: tuple[str, ...]
+
+
 def expanded_weights(net: nn.Module, x: Tensor, source: Site, target: Site, channels: Sequence[int]) -> Array:
     """The kernels from all channels of one layer to some of a later one: (n, C, kh, kw), of the unit in the middle.
 
     x: (1, C, H, W), an input to run on once. Zeros around all of them are cut off; of a convolution that is all of its
     kernel where the map has room for it. Raises LayerError if no linear way leads from one to the other.
     """
+    return linear_parts(net, x, source, target, channels).values
+
+
+def linear_parts(net: nn.Module, x: Tensor, source: Site, target: Site, channels: Sequence[int]) -> LinearParts:
+    """As `expanded_weights`, and what these kernels leave out."""
     named = named_layers(net)
     leaf: list[Tensor] = []
+    left_out: dict[str, None] = {}
 
     def begin(name: str, module: nn.Module, output: Any) -> Tensor:
         leaf[:] = [output.detach().clone().requires_grad_()]
         return leaf[0].clone()
 
-    with untouched(net, x) as own, frozen(net), torch.enable_grad(), Rules(_table()):
+    with untouched(net, x) as own, frozen(net), torch.enable_grad(), Rules(_table(left_out)):
         with (
             watch({source.name: named[source.name]}, exit=begin),
             capture(net, exactly([target.name]), stop=target.calls == 1) as acts,
@@ -58,16 +71,15 @@ def expanded_weights(net: nn.Module, x: Tensor, source: Site, target: Site, chan
             net(own)
         found = target.maps(acts[target.name])
         middle = found[0, :, found.shape[2] // 2, found.shape[3] // 2]
-        gradients = [
-            torch.autograd.grad(middle[channel], leaf[0], retain_graph=True, allow_unused=True)[0]
-            for channel in channels
-            if middle.requires_grad
-        ]
-    arrived = [gradient for gradient in gradients if gradient is not None]
-    if not arrived or len(arrived) < len(channels):
-        raise LayerError(f"nothing leads from layer {source.name!r} to {target.name!r}")
-    whole = torch.cat([source.maps(gradient) for gradient in arrived])
-    return _without_margin(np.asarray(whole.float().cpu().numpy(), np.float32))
+        crops = _Crops()
+        for channel in channels:
+            gradient = None
+            if middle.requires_grad:
+                gradient = torch.autograd.grad(middle[channel], leaf[0], retain_graph=True, allow_unused=True)[0]
+            if gradient is None:
+                raise LayerError(f"nothing leads from layer {source.name!r} to {target.name!r}")
+            crops.add(np.asarray(source.maps(gradient)[0].float().cpu().numpy(), np.float32))
+    return LinearParts(crops.together(), tuple(left_out))
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -97,10 +109,22 @@ def expanded_of(model: Model, layer: str, channels: Sequence[int]) -> list[Expan
     return [Expanded(source.name, own) for own in kernels]
 
 
-def _table() -> dict[str, Rule]:
+def _table(left_out: dict[str, None]) -> dict[str, Rule]:
+    """left_out: is given the names of the functions whose rules are asked."""
     rules: dict[str, Rule] = dict.fromkeys(_ACTIVATIONS.split(), _as_it_is)
     rules |= dict.fromkeys(_GATES.split(), _held)
-    return rules | {"max_pool2d": _as_mean, "adaptive_max_pool2d": _as_adaptive_mean}
+    rules |= {"max_pool2d": _as_mean, "adaptive_max_pool2d": _as_adaptive_mean}
+    return {name: _noted(name, rule, left_out) for name, rule in rules.items()}
+
+
+def _noted(name: str, rule: Rule, left_out: dict[str, None]) -> Rule:
+    def follow(call: Call) -> Any:
+        if call.x.requires_grad:
+            clamps = (*call.args[1:3], call.kwargs.get("min_val"), call.kwargs.get("max_val"))
+            left_out["relu6" if name == "hardtanh" and clamps[:2] == (0.0, 6.0) else name] = None  # as nn.ReLU6 has it
+        return rule(call)
+
+    return follow
 
 
 def _as_it_is(call: Call) -> Any:
@@ -129,10 +153,30 @@ def _with_value(stand_in: Tensor, call: Call) -> Any:
     return local(stand_in, value) if isinstance(value, Tensor) and call.x.requires_grad else NotImplemented
 
 
-def _without_margin(kernels: Array) -> Array:
-    """Cut off the rows and columns at the edges in which all are 0."""
-    used = np.abs(kernels).max((0, 1)) > 0
-    if not used.any():
-        return kernels[..., :1, :1]
-    rows, columns = np.flatnonzero(used.any(1)), np.flatnonzero(used.any(0))
-    return np.ascontiguousarray(kernels[..., rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1])
+class _Crops:
+    """Kernels without the zeros around all of them: whole, those of a layer may not go into the memory."""
+
+    def __init__(self) -> None:
+        self._kept: list[tuple[Array, int, int]] = []
+
+    def add(self, kernel: Array) -> None:
+        """(C, h, w), of one unit; all are as large."""
+        used = np.abs(kernel).max(0) > 0
+        rows, columns = np.flatnonzero(used.any(1)), np.flatnonzero(used.any(0))
+        if not len(rows):  # it keeps a place, in no way of the others
+            self._kept.append((kernel[:, :0, :0], -1, -1))
+            return
+        cut = kernel[:, rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+        self._kept.append((np.ascontiguousarray(cut), int(rows[0]), int(columns[0])))
+
+    def together(self) -> Array:
+        """(n, C, kh, kw): 1 × 1 where all are 0."""
+        there = [one for one in self._kept if one[0].size]
+        top, left = (min((one[axis] for one in there), default=0) for axis in (1, 2))
+        h, w = (max((one[axis] + one[0].shape[axis] for one in there), default=1) for axis in (1, 2))
+        found = np.zeros((len(self._kept), len(self._kept[0][0]), h - top, w - left), np.float32)
+        for at, (kernel, row, column) in enumerate(self._kept):
+            if kernel.size:
+                y, x = row - top, column - left
+                found[at, :, y : y + kernel.shape[1], x : x + kernel.shape[2]] = kernel
+        return found

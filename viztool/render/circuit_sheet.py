@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from viztool.render.canvas import Align, Canvas, stack
-from viztool.render.colormaps import Map, Picture, colorize
+from viztool.render.colormaps import Picture
 from viztool.render.heading import draw_heading
+from viztool.render.kernel_row import KernelRow, draw_kernels
 from viztool.render.numbers import number
 from viztool.render.parts import MARGIN, WIDTH, blank_page, draw_footer, draw_lines
 from viztool.render.text import BODY, HEADING, RULE, SMALL, TINY, Color, fit
@@ -52,16 +53,6 @@ class Side:
 
 
 @dataclass(frozen=True, eq=False)
-class Kernels:
-    """Kernels in a row, on one scale. note: what they are. wide: there are few of them, with longer labels beside."""
-
-    note: str
-    labels: Sequence[str]
-    values: Sequence[Map]
-    wide: bool = False
-
-
-@dataclass(frozen=True, eq=False)
 class CircuitPage:
     """All of it. left, right: inputs and outputs. facts: lines at the foot, a heading and words each."""
 
@@ -73,14 +64,14 @@ class CircuitPage:
     right: Side
     facts: Sequence[tuple[str, Sequence[str]]]
     footer: str
-    kernels: Sequence[Kernels] = field(default=())
+    kernels: Sequence[KernelRow] = field(default=())
 
 
 def circuit_page(page: CircuitPage) -> Canvas:
     """Draw the sheet, as high as it needs to be."""
     parts = [draw_heading(page.title, page.subtitle, page.notes), _draw_graph(page)]
-    parts += [_draw_kernels(row) for row in page.kernels]
-    return stack([*parts, _draw_facts(page.facts), draw_footer(page.footer)])
+    parts += [draw_kernels(row) for row in page.kernels]
+    return stack([*parts, draw_facts(page.facts), draw_footer(page.footer)])
 
 
 def _draw_graph(page: CircuitPage) -> Canvas:
@@ -135,7 +126,7 @@ def _draw_node(canvas: Canvas, node: Node, x: int, y: int) -> None:
         return
     canvas.text(fit(node.label, width, SMALL), x, y + 12, SMALL)
     for at, picture in enumerate(node.pictures):
-        _draw_picture(canvas, picture, x + at * (_TILE + _GAP), y + 16, _TILE)
+        draw_icon(canvas, picture, x + at * (_TILE + _GAP), y + 16, _TILE)
     canvas.text(fit(node.under, width, TINY), x, y + 16 + _TILE + 13, TINY)
 
 
@@ -144,11 +135,12 @@ def _draw_unit(canvas: Canvas, unit: Node, x: int, middle: int) -> None:
     room = 2 * _UNIT + _GAP
     canvas.text(fit(unit.label, room, HEADING), WIDTH // 2, middle - _UNIT // 2 - 8, HEADING, "center")
     for at, picture in enumerate(unit.pictures):
-        _draw_picture(canvas, picture, x + at * (_UNIT + _GAP), middle - _UNIT // 2, _UNIT)
+        draw_icon(canvas, picture, x + at * (_UNIT + _GAP), middle - _UNIT // 2, _UNIT)
     canvas.text(fit(unit.under, room, TINY), WIDTH // 2, middle + _UNIT // 2 + 15, TINY, "center")
 
 
-def _draw_picture(canvas: Canvas, picture: Picture | None, x: int, y: int, side: int) -> None:
+def draw_icon(canvas: Canvas, picture: Picture | None, x: int, y: int, side: int) -> None:
+    """A picture in the middle of a square; of none the square alone."""
     canvas.fill(x, y, side, side, _BLANK)
     if picture is not None:
         h, w = picture.shape[:2]
@@ -180,29 +172,8 @@ def _draw_number(canvas: Canvas, node: Node, ends: tuple[int, int], centre: int,
     canvas.text(words, x, y, SMALL.with_color(color), _end(at_right))
 
 
-def _draw_kernels(row: Kernels) -> Canvas:
-    canvas = blank_page(34 + _TILE + 34)
-    canvas.line((MARGIN, 0), (WIDTH - MARGIN - 1, 0), RULE)
-    canvas.text(fit(row.note, WIDTH - 2 * MARGIN, SMALL), MARGIN, 22, SMALL)
-    limit = max((float(np.abs(values).max()) for values in row.values), default=0.0)
-    x = MARGIN
-    for label, values in zip(row.labels, row.values, strict=True):
-        drawn = colorize(values, limit)
-        h, w = drawn.shape[:2]
-        scale = _TILE / max(h, w)
-        canvas.picture(x, 34, drawn, (max(1, round(h * scale)), max(1, round(w * scale))))
-        canvas.frame(x, 34, max(1, round(w * scale)), max(1, round(h * scale)), RULE)
-        if row.wide:
-            room = (WIDTH - 2 * MARGIN) // len(row.values)
-            canvas.text(fit(label, room - _TILE - 2 * _GAP, SMALL), x + _TILE + _GAP, 34 + _TILE // 2 + 5, SMALL)
-            x += room
-        else:
-            canvas.text(fit(label, _TILE, TINY), x, 34 + _TILE + 14, TINY)
-            x += _TILE + 2 * _GAP
-    return canvas
-
-
-def _draw_facts(facts: Sequence[tuple[str, Sequence[str]]]) -> Canvas:
+def draw_facts(facts: Sequence[tuple[str, Sequence[str]]]) -> Canvas:
+    """Columns at the foot of a sheet, a heading and lines each."""
     columns = max(1, len(facts))
     width = (WIDTH - 2 * MARGIN) // columns
     height = 52 + 19 * max((len(lines) for _, lines in facts), default=0)

@@ -1,0 +1,162 @@
+"""What weights alone say of a unit: a sheet for who has no photos."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from viztool.circuits.patterns import pattern_rows
+from viztool.circuits.weights import optima, weights_into
+from viztool.hooks.select import Pattern
+from viztool.kernels.expanded import Array
+from viztool.models.model import Model
+from viztool.render.canvas import Canvas
+from viztool.render.colormaps import Picture
+from viztool.render.numbers import number, percent
+from viztool.render.wiring_sheet import Input, WiringPage, wiring_page
+from viztool.results import Result, made_by, versions
+
+_SHOWN = 10
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Wiring(Result):
+    """The kernels of a unit from all channels of an earlier layer; see `wiring`.
+
+    kernels: (C, kh, kw). left_out: what they leave out, in words. optima: by (layer, channel), if they were drawn.
+    """
+
+    network: str
+    weights_of: str
+    layer: str
+    channel: int
+    inputs_layer: str
+    kernels: Array
+    left_out: str
+    seed: int
+    optima: Mapping[tuple[str, int], Picture | None]
+
+    @property
+    def shares(self) -> npt.NDArray[np.float64]:
+        """Of the energy of all kernels, the squares of their values, how much each one has: (C,)."""
+        energy = np.square(self.kernels, dtype=np.float64).sum((1, 2))
+        return np.asarray(energy / max(float(energy.sum()), np.finfo(np.float64).tiny))
+
+    @property
+    def order(self) -> list[int]:
+        """The channels of the earlier layer, those with the longest kernels first."""
+        return [int(channel) for channel in np.argsort(-self.shares, kind="stable")]
+
+    def drawing(self) -> Canvas:
+        """The unit, the strongest of its inputs, and what all kernels are like."""
+        shares, shown = self.shares, [channel for channel in self.order[:_SHOWN] if self.shares[channel] > 0]
+        drawn = any(picture is not None for picture in self.optima.values())
+        beside = "what excites it most, and the kernel" if drawn else "the kernel"
+        return wiring_page(
+            WiringPage(
+                title=f"{self.layer}/{self.channel} by its weights",
+                subtitle=f"{self.network} · {self.weights_of} · nothing was measured",
+                notes=[
+                    f"The kernels to this unit from the channels of {self.inputs_layer}. {self.left_out}",
+                    "Weights tell what a unit could read; whether an input is ever there, and what comes of it, they "
+                    "do not. Nothing here was measured: no photos were given.",
+                    f"To measure: viztool circuit PHOTOS -l {self.layer} -c {self.channel}",
+                ],
+                unit=f"{self.layer}/{self.channel}",
+                optimum=self.optima.get((self.layer, self.channel)),
+                drawn=drawn,
+                heading=f"Its longest kernels: {self.inputs_layer}",
+                words=f"of each input {beside} (red drives the unit, blue holds it back, one scale for all); below, "
+                f"its share of the energy of all {len(self.kernels)} kernels, and the sum of its values. "
+                f"{self._drawn(len(shown))}",
+                inputs=[
+                    Input(
+                        f"{self.inputs_layer}/{channel}" if drawn else f"{channel}",
+                        self.optima.get((self.inputs_layer, channel)),
+                        self.kernels[channel],
+                        f"{percent(shares[channel], 1)}, sum {_signed(self.kernels[channel])}",
+                    )
+                    for channel in shown
+                ],
+                limit=float(np.abs(self.kernels).max()),
+                rows=[] if self.kernels.shape[1:] == (1, 1) else pattern_rows(self.kernels),
+                footer=f"seed {self.seed} · {made_by()}",
+            )
+        )
+
+    def _drawn(self, count: int) -> str:
+        held = percent(float(self.shares[self.order[:count]].sum()))
+        return f"This one holds {held}." if count == 1 else f"These {count} hold {held}."
+
+    @property
+    def in_words(self) -> str:
+        strongest = ", ".join(f"{channel} ({percent(self.shares[channel], 1)})" for channel in self.order[:3])
+        return (
+            f"{self.layer}/{self.channel} has its longest kernels from {self.inputs_layer}: {strongest}; not measured"
+        )
+
+    @property
+    def numbers(self) -> dict[str, Any]:
+        """Every figure that is drawn or claimed, ready for JSON."""
+        return {
+            "network": self.network,
+            "weights": self.weights_of,
+            "layer": self.layer,
+            "channel": self.channel,
+            "measured": False,
+            "left out": self.left_out,
+            "seed": self.seed,
+            "inputs": {
+                "layer": self.inputs_layer,
+                "kernels": [
+                    {
+                        "channel": channel,
+                        "energy": float(self.shares[channel]),
+                        "sum": float(self.kernels[channel].sum(dtype=np.float64)),
+                    }
+                    for channel in self.order
+                ],
+            },
+            "versions": versions(),
+        }
+
+    @property
+    def arrays(self) -> dict[str, npt.NDArray[Any]]:
+        return {"kernels": self.kernels}
+
+
+def wiring(
+    model: Model,
+    layer: Pattern,
+    channel: int,
+    inputs: Pattern | None = None,
+    *,
+    kernels: bool = False,
+    seed: int = 0,
+) -> Wiring:
+    """The kernels between a unit and the channels of an earlier layer: what can be said of it without photos.
+
+    inputs: the earlier layer; by default the one that the layer begins with. kernels: also draw what excites the unit
+    and its strongest inputs most, by gradient ascent: seconds a channel. seed: of that.
+
+    Of layers next to each other they are the kernels as they are; of a block the product of its linear parts, which
+    leaves out what is not linear (`.left_out`). `viztool.circuit` measures instead.
+    Raises LayerError for a layer or a channel that is not there, or to which no linear way leads.
+    """
+    found = weights_into(model, layer, inputs, [channel])
+    made = Wiring(
+        model.name, model.weights, found.layer, channel, found.source, found.kernels[0], found.left_out, seed, {}
+    )
+    if not kernels:
+        return made
+    wanted = {found.source: made.order[:_SHOWN], found.layer: [channel]}
+    return Wiring(**{**vars(made), "optima": optima(model, wanted, seed)})
+
+
+def _signed(kernel: Array) -> str:
+    total = float(kernel.sum(dtype=np.float64))
+    return f"{'+' if total > 0 else ''}{number(total, '.2g')}"
