@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+
 import atlas_helpers
 import explorer_nets
 import numpy as np
@@ -15,6 +17,7 @@ import viztool
 from viztool.cli import main
 from viztool.errors import LayerError, ModelError
 from viztool.explorer.blob import Blob
+from viztool.explorer.packing import packed
 from viztool.images import read_mark
 
 
@@ -114,6 +117,13 @@ def test_arrays_come_back_from_their_planes():
     np.testing.assert_array_equal(read(whole, 4), values)
     np.testing.assert_allclose(read(rounded, 3), values, rtol=2.0**-12)
     assert blob.add(values.copy(), "f32", "c") is whole
+
+
+@pytest.mark.parametrize("planes", [b"", bytes(1000), np.random.default_rng(0).bytes(100_000)], ids=len)
+def test_what_is_packed_is_a_gzip_file(planes):
+    text = b"a head, and a head once more" * 40
+    assert gzip.decompress(packed(text, planes)) == text + planes
+    assert len(packed(text, planes)) < len(planes) + 200
 
 
 def test_the_embedded_network_fits_into_five_megabytes():

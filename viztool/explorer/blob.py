@@ -26,22 +26,23 @@ class Blob:
         self._bits = min(15, bits)
         self._parts: list[bytes] = []
         self._size = 0
-        self._known: dict[tuple[bytes, Kind], Reference] = {}
+        self._known: dict[tuple[bytes, Kind, int], Reference] = {}
         self.spent: dict[str, int] = {}
         """Bytes by what they are for."""
 
-    def add(self, array: npt.NDArray[Any], kind: Kind, what: str) -> Reference:
-        """Put an array in. u8: its rows are its first axis. what: what it is for."""
+    def add(self, array: npt.NDArray[Any], kind: Kind, what: str, bits: int = 0) -> Reference:
+        """Put an array in. u8: its rows are its first axis. what: what it is for. bits: at least, of kind f24."""
+        bits = max(bits, self._bits)
         content = np.ascontiguousarray(array, np.uint8 if kind == "bytes" else np.float32)
         digest = hashlib.sha256(repr(content.shape).encode() + content.tobytes()).digest()
-        if (digest, kind) not in self._known:
+        if (digest, kind, bits) not in self._known:
             reference = {"kind": kind, "at": self._size, "shape": list(content.shape)}
             if kind == "u8":
                 self._put(_steps(content), what)
             else:
-                self._put(_planes(content, kind, self._bits), what)
-            self._known[digest, kind] = reference
-        return self._known[digest, kind]
+                self._put(_planes(content, kind, bits), what)
+            self._known[digest, kind, bits] = reference
+        return self._known[digest, kind, bits]
 
     def joined(self) -> bytes:
         """All of it."""

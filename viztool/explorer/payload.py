@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,6 +14,8 @@ from torch import Tensor
 from viztool.atlas.field import to_numbers
 from viztool.explorer.blob import Blob, Kind, Reference
 from viztool.explorer.look import Class, Look, Shown
+from viztool.explorer.packing import packed
+from viztool.explorer.strongest import fits, listed, strongest
 from viztool.explorer.sums import Product, Sum
 from viztool.explorer.world import SHARES, World
 from viztool.inspect.receptive_field import ReceptiveField
@@ -28,6 +29,8 @@ LARGE = 20_000_000
 _EXACT, _COARSEST = 23, 10
 _PRECISION = ((150_000, _EXACT), (700_000, 15))
 """With so many numbers in the sums at most, their fractions have so many bits."""
+_TOTALS = 13
+"""What terms are told to add up to is good to 1e-4 on every page."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +51,7 @@ def payload(looks: Sequence[Look], world: World, *, small: bool) -> Payload:
     count = sum(_parts(look) for look in looks)
     bits = 7 if small else next((bits for most, bits in _PRECISION if count <= most), _COARSEST)
     blob = Blob(bits)
-    packing = _Packing(blob, "u8" if small else "f32", "f32" if bits == _EXACT else "f24")
+    packing = _Packing(blob, "u8" if small else "f32", "f32" if bits == _EXACT else "f24", bits if small else _TOTALS)
     head = {
         "made": made_by(),
         "network": first.subject.network,
@@ -74,14 +77,19 @@ def payload(looks: Sequence[Look], world: World, *, small: bool) -> Payload:
         ],
     }
     text = json.dumps(head, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
-    whole = len(text).to_bytes(4, "little") + text + blob.joined()
-    return Payload(gzip.compress(whole, 6, mtime=0), blob.spent)
+    return Payload(packed(len(text).to_bytes(4, "little") + text, blob.joined()), blob.spent)
 
 
 def _parts(look: Look) -> int:
     """How many numbers the sums are made from."""
-    products = [product for layer in look.layers if layer.sum is not None for product in layer.sum.products]
-    return sum(product.given.numel() + product.weight.numel() for product in products)
+    sums = [layer.sum for layer in look.layers if layer.sum is not None]
+    return sum(product.given.numel() + _kernel(product, own.total) for own in sums for product in own.products)
+
+
+def _kernel(product: Product, total: Tensor) -> int:
+    if fits(product):
+        return product.weight.numel()
+    return 2 * listed(product, (total.shape[1], total.shape[2])) * total.numel()
 
 
 @dataclass(frozen=True)
@@ -89,6 +97,7 @@ class _Packing:
     blob: Blob
     maps: Kind
     parts: Kind
+    totals: int
 
     def photo(self, look: Look, unusual: Mapping[str, npt.NDArray[np.float32]]) -> dict[str, Any]:
         subject = look.subject
@@ -134,13 +143,14 @@ class _Packing:
         exact = np.array_equal(own.total.numpy(), shown.of.maps)
         # The layer itself as its own and only operand is there already.
         alone = not own.products and len(own.operands) == 1 and exact
-        # One map beside products is what these leave of the total: it need not be written down.
-        left = not alone and len(own.operands) == 1 and self._source(shown, own.operands[0].source)["layer"] is None
+        # One map beside products is what these leave of the total: it need not be written down, if all terms are.
+        known = not alone and all(map(fits, own.products))
+        left = known and len(own.operands) == 1 and self._source(shown, own.operands[0].source)["layer"] is None
         kind = "own" if alone else "left" if left else None
         return {
             "activation": own.activation,
             "exact": exact,
-            "total": None if exact else self.blob.add(own.total.numpy(), self.parts, "totals"),
+            "total": None if exact else self.blob.add(_changed(own, shown), self.parts, "totals", self.totals),
             "bias": self.blob.add(own.bias.detach().numpy(), "f32", "kernels"),
             "products": [self._product(shown, product) for product in own.products],
             "operands": [
@@ -157,12 +167,27 @@ class _Packing:
             **self._source(shown, product.source),
             "given": self._given(shown, product.source, product.given, "inputs of sums"),
             "size": list(product.given.shape),
-            "weight": self.blob.add(product.weight.detach().numpy(), self.parts, "kernels"),
+            "shape": list(product.weight.shape),
+            **self._terms(shown, product),
             "stride": list(product.stride),
             "padding": list(product.padding),
             "dilation": list(product.dilation),
             "groups": product.groups,
             "transposed": product.transposed,
+        }
+
+    def _terms(self, shown: Shown, product: Product) -> dict[str, Any]:
+        """The kernels; where they are too large, the strongest terms."""
+        if fits(product):
+            return {"weight": self.blob.add(product.weight.detach().numpy(), self.parts, "kernels"), "strongest": None}
+        found = strongest(product, (shown.of.maps.shape[1], shown.of.maps.shape[2]))
+        return {
+            "weight": None,
+            "strongest": {
+                "count": len(found.terms),
+                "channels": self.blob.add(found.channels.numpy(), "f32", "terms"),
+                "terms": self.blob.add(found.terms.detach().numpy(), self.parts, "terms"),
+            },
         }
 
     def _source(self, shown: Shown, step: int | None) -> dict[str, Any]:
@@ -176,21 +201,27 @@ class _Packing:
         return self.blob.add(maps.numpy(), self.parts, what)
 
     def _class(self, one: Class) -> dict[str, Any]:
-        def packed(array: npt.NDArray[np.float32] | None, kind: Kind, what: str) -> Reference | None:
+        def added(array: npt.NDArray[np.float32] | None, kind: Kind, what: str) -> Reference | None:
             return None if array is None or not np.isfinite(array).all() else self.blob.add(array, kind, what)
 
         return {
             "name": one.name,
             "number": one.number,
             "score": one.score,
-            "cams": [packed(None if cam is None else cam[None], "u8", "heatmaps") for cam in _scaled(one.cams)],
+            "cams": [added(None if cam is None else cam[None], "u8", "heatmaps") for cam in _scaled(one.cams)],
             "peaks": [None if cam is None else float(cam.max()) for cam in one.cams],
-            "shares": [packed(share, "f32", "heatmaps") for share in one.shares],
+            "shares": [added(share, "f32", "heatmaps") for share in one.shares],
             "bias": one.bias,
-            "weights": packed(one.weights, "f32", "classes"),
-            "given": packed(one.given, "f32", "classes"),
+            "weights": added(one.weights, "f32", "classes"),
+            "given": added(one.given, "f32", "classes"),
             "layer": one.from_layer,
         }
+
+
+def _changed(own: Sum, shown: Shown) -> npt.NDArray[np.float32]:
+    """The totals, NaN where the activation function leaves them as they are: there they are the value."""
+    total = own.total.numpy()
+    return np.where(total == shown.of.maps, np.float32(np.nan), total)
 
 
 def _scaled(cams: Sequence[npt.NDArray[np.float32] | None]) -> list[npt.NDArray[np.float32] | None]:

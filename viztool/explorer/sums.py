@@ -15,9 +15,6 @@ from viztool.explorer.record import Recorder, Ref, Step
 
 _TOLERANCE = 2e-5
 """Of the largest total: how far a sum may be from what the layer put out."""
-_LARGEST = 1 << 25
-"""Numbers in a kernel that is written on a page."""
-
 Maps = Callable[[Tensor], Tensor | None]
 """From a tensor in the form of a layer's output to its maps (C, h, w)."""
 
@@ -155,7 +152,7 @@ def _product(
     step = recorder.steps[leaf]
     values = _arguments(step)
     weight, own_bias = values["weight"], values["bias"]
-    if not isinstance(values["input"], Ref) or not isinstance(weight, Tensor) or weight.numel() > _LARGEST:
+    if not isinstance(values["input"], Ref) or not isinstance(weight, Tensor):
         return None
     weight = weight.detach().float().cpu()
     count = torch.arange(kept[leaf].numel(), dtype=torch.float64).view(step.shape)
@@ -218,6 +215,8 @@ def _arguments(step: Step) -> dict[str, Any]:
 def _scaled(product: Product, scale: Tensor) -> Product:
     """With what each channel is multiplied by afterwards."""
     weight = product.weight
+    if bool((scale == 1).all()):  # a kernel of hundreds of megabytes is not copied for nothing
+        return product
     if product.transposed:
         weight = (
             weight * scale.view(product.groups, -1).repeat_interleave(len(weight) // product.groups, 0)[..., None, None]

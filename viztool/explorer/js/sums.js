@@ -1,5 +1,6 @@
 // What adds up to a unit: bias + terms + rest = total. A term is a kernel times a patch of one channel, or a map that
-// is added as it is.
+// is added as it is. Of a kernel that is too large for the page there are the strongest terms of each unit; the others
+// are in the rest.
 
 const LISTED = 24;
 
@@ -8,7 +9,8 @@ function sumOf(layer, channel, row, column) {
   const at = (channel * layer.h + row) * layer.w + column;
   const value = arrays.get(layer.maps)[at];
   if (!own) return null;
-  const total = own.exact ? value : arrays.get(own.total)[at];
+  // Where the activation function left a total as it was, it is not written a second time.
+  const written = own.exact ? NaN : arrays.get(own.total)[at], total = Number.isNaN(written) ? value : written;
   const bias = arrays.get(own.bias)[channel];
   const terms = own.products.flatMap(product => termsOf(layer, product, channel, row, column));
   for (const operand of own.operands) {
@@ -19,7 +21,12 @@ function sumOf(layer, channel, row, column) {
     terms.push({ term, operand, channel, row, column });
   }
   terms.sort((one, other) => Math.abs(other.term) - Math.abs(one.term));
-  return { total, bias, terms, activation: own.activation };
+  const unknown = own.products.reduce((count, each) => count + (each.strongest ? fanOf(each) - each.strongest.count : 0), 0);
+  return { total, bias, terms, unknown, activation: own.activation };
+}
+
+function fanOf(product) {
+  return product.size[0] / product.groups;
 }
 
 function givenOf(product) {
@@ -27,13 +34,18 @@ function givenOf(product) {
 }
 
 function termsOf(layer, product, channel, row, column) {
-  const given = givenOf(product), weight = arrays.get(product.weight);
-  const [inputs, height, width] = product.size;
-  const [, , kh, kw] = product.weight.shape;
-  const fan = inputs / product.groups, outs = layer.shape[0] / product.groups;
+  const [, height, width] = product.size, [, , kh, kw] = product.shape;
+  const fan = fanOf(product), outs = layer.shape[0] / product.groups;
   const group = Math.floor(channel / outs);
   const downs = taps(product, 0, row, kh, height), acrosses = taps(product, 1, column, kw, width);
-  const found = [];
+  const place = { product, downs, acrosses, row: middle(downs), column: middle(acrosses) };
+  if (product.strongest) {
+    const at = (channel * layer.h + row) * layer.w + column, units = layer.shape[0] * layer.h * layer.w;
+    const channels = arrays.get(product.strongest.channels), terms = arrays.get(product.strongest.terms);
+    return Array.from({ length: product.strongest.count }, (_, rank) => (
+      { ...place, term: terms[rank * units + at], channel: channels[rank * units + at], kernel: null }));
+  }
+  const given = givenOf(product), weight = arrays.get(product.weight), found = [];
   for (let k = 0; k < fan; k++) {
     const from = group * fan + k;
     const kernel = (product.transposed ? from * outs + channel % outs : channel * fan + k) * kh * kw;
@@ -41,7 +53,7 @@ function termsOf(layer, product, channel, row, column) {
     for (const [i, y] of downs) {
       for (const [j, x] of acrosses) term += weight[kernel + i * kw + j] * given[(from * height + y) * width + x];
     }
-    found.push({ term, product, channel: from, kernel, downs, acrosses, row: middle(downs), column: middle(acrosses) });
+    found.push({ ...place, term, channel: from, kernel });
   }
   return found;
 }

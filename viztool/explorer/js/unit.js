@@ -118,7 +118,7 @@ function showSum(layer) {
   const rest = sum.total - sum.bias - listed.reduce((total, each) => total + each.term, 0);
   Object.assign(host.dataset, { total: String(sum.total), bias: String(sum.bias), rest: String(rest) });
   const value = +byId("unit").dataset.value;
-  const left = sum.terms.length - listed.length;
+  const left = sum.terms.length - listed.length + sum.unknown;
   const parts = [
     `bias ${said(sum.bias)}`,
     `${listed.length} term${listed.length === 1 ? "" : "s"} ${said(sum.total - sum.bias - rest)}`,
@@ -130,8 +130,8 @@ function showSum(layer) {
   byId("times").textContent = sum.terms.some(each => each.product && each.downs.length * each.acrosses.length > 1) ? "kernel × patch" : "weight × input";
   const largest = Math.abs(listed[0]?.term || 0);
   body.append(...listed.map((term, rank) => termRow(term, rank, largest)));
-  byId("more").hidden = left === 0;
-  byId("more").textContent = `List all ${sum.terms.length} terms`;
+  byId("more").hidden = listed.length === sum.terms.length;
+  byId("more").textContent = sum.unknown ? `List the ${sum.terms.length} strongest terms` : `List all ${sum.terms.length} terms`;
 }
 
 function sumWords(layer) {
@@ -140,11 +140,13 @@ function sumWords(layer) {
     return `No sum is known here: ${operands[0].words} gives the value as it is.`;
   }
   const kernels = products.map(each => {
-    const [, , kh, kw] = each.weight.shape, stride = each.stride.join(" × ");
+    const [, , kh, kw] = each.shape, stride = each.stride.join(" × ");
     const kind = each.transposed ? "transposed kernels" : "kernels";
     return `${kind} of ${kh} × ${kw} (stride ${stride}${each.dilation.join() === "1,1" ? "" : `, dilation ${each.dilation.join(" × ")}`}) on ${each.words}`;
   });
-  return `Adds up: ${[...kernels, ...operands.map(each => `${each.words} as it is`)].join("; ")}. Norms that follow are in the kernels and the bias.`;
+  const large = products.filter(each => each.strongest);
+  const left = large.map(each => ` The kernels on ${each.words} are too large for a page: of each unit there are the strongest ${each.strongest.count} of ${fanOf(each)} terms, and the sum of the others.`);
+  return `Adds up: ${[...kernels, ...operands.map(each => `${each.words} as it is`)].join("; ")}. Norms that follow are in the kernels and the bias.${left.join("")}`;
 }
 
 function termRow(each, rank, largest) {
@@ -205,18 +207,18 @@ function timesCell(each) {
     return cell;
   }
   const { product, kernel, downs, acrosses } = each;
-  const [, , kh, kw] = product.weight.shape, [, h, w] = product.size;
-  const weight = arrays.get(product.weight), given = givenOf(product);
+  const [, , kh, kw] = product.shape, [, h, w] = product.size;
+  const weight = product.weight && arrays.get(product.weight), given = givenOf(product);
   if (kh * kw === 1) {
     const value = downs.length && acrosses.length ? given[(each.channel * h + downs[0][1]) * w + acrosses[0][1]] : 0;
-    cell.textContent = `${said(weight[kernel])} × ${said(value)}`;
+    cell.textContent = weight ? `${said(weight[kernel])} × ${said(value)}` : `its weight × ${said(value)}`;
     return cell;
   }
   const patch = new Float32Array(kh * kw);
   for (const [i, y] of downs) for (const [j, x] of acrosses) patch[i * kw + j] = given[(each.channel * h + y) * w + x];
-  const own = weight.subarray(kernel, kernel + kh * kw);
-  const pair = element("span", "", { class: "pair" });
-  for (const [values, what] of [[own, "kernel"], [patch, "patch"]]) {
+  const own = weight && weight.subarray(kernel, kernel + kh * kw);
+  const pair = element("span", own ? "" : "its kernel × ", { class: "pair" });
+  for (const [values, what] of own ? [[own, "kernel"], [patch, "patch"]] : [[patch, "patch"]]) {
     const canvas = document.createElement("canvas");
     drawMap(canvas, values, 0, kh, kw, values.reduce((most, value) => Math.max(most, Math.abs(value)), 0));
     const text = `${what}: ${Array.from({ length: kh }, (_, i) => Array.from(values.slice(i * kw, i * kw + kw), value => said(value, 3)).join(" ")).join(" / ")}`;
