@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 @click.option("--atlas", metavar="DIR", help="An atlas of the network: what each channel answers to in a data set.")
 @click.option("--kernels", is_flag=True, help="Draw what excites the channels most; takes seconds a channel.")
 @click.option("--circuits", is_flag=True, help="Measure what each channel does to those of the next layer shown.")
+@click.option(
+    "--concepts", metavar="FILE", help="Concepts of a class, from `viztool concepts --npz`: where they are here."
+)
 @click.option("--small", is_flag=True, help="A smaller page: maps in 256 steps, terms to 2 digits.")
 @click.option("-o", "--output", metavar="PATH", help="The file to write, or a folder. [default: this folder]")
 @click.option("--force", is_flag=True, help="Replace files that are not viztool's.")
@@ -38,6 +41,7 @@ def explore(
     atlas: str | None,
     kernels: bool,
     circuits: bool,
+    concepts: str | None,
     small: bool,
     output: str | None,
     force: bool,
@@ -71,7 +75,16 @@ def explore(
             finished = target.with_name(f".{target.name}.unfinished")
             run = _run(finished) if kernels else None
             page = make(
-                model, photos, layers or None, atlas, kernels, circuits=circuits, small=small, source=names, run=run
+                model,
+                photos,
+                layers or None,
+                atlas,
+                kernels,
+                circuits=circuits,
+                concepts=concepts,
+                small=small,
+                source=names,
+                run=run,
             )
             batch.wrote(page, page.save(target, force=force))
             shutil.rmtree(finished, ignore_errors=True)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
@@ -230,9 +232,20 @@ class Concepts(Result):
 
     @property
     def arrays(self) -> dict[str, npt.NDArray[Any]]:
-        """The directions, (count, C), and the map of each concept, (h, w), under "map 1" and so on."""
+        """The directions, (count, C), and the map of each concept, (h, w), under "map 1" and so on.
+
+        With them all that it takes to find the concepts in other photos, and to tell of them: "parts", the rows of
+        `parts`; "crop 1" and so on, the crop that holds most of each; "numbers", as JSON.
+        """
         maps = {f"map {concept.number}": concept.map for concept in self.concepts}
-        return {"directions": torch.stack([concept.direction for concept in self.concepts]).numpy(), **maps}
+        crops = {f"crop {concept.number}": concept.pictures[0] for concept in self.concepts}
+        return {
+            "directions": torch.stack([concept.direction for concept in self.concepts]).numpy(),
+            "parts": self.parts.rows.numpy(),
+            "numbers": np.array(json.dumps(self.numbers)),
+            **maps,
+            **crops,
+        }
 
 
 def amounts(parts: Parts, maps: Tensor) -> Tensor:

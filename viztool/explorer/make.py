@@ -10,6 +10,7 @@ import numpy as np
 from torch import Tensor, nn
 
 from viztool.errors import ModelError
+from viztool.explorer.concepts import known_concepts
 from viztool.explorer.flows import add_flows
 from viztool.explorer.look import look
 from viztool.explorer.page import Page
@@ -21,6 +22,7 @@ from viztool.render.colormaps import Picture
 
 if TYPE_CHECKING:
     from viztool.atlas import Atlas
+    from viztool.craft import Concepts
     from viztool.kernels import Run
 
 
@@ -32,6 +34,7 @@ def explore(
     kernels: bool = False,
     *,
     circuits: bool = False,
+    concepts: Concepts | str | Path | None = None,
     small: bool = False,
     source: str | Sequence[str] = "photo",
     run: Run | None = None,
@@ -46,6 +49,8 @@ def explore(
     kernels: draw what excites the foremost channels of each layer; this takes seconds a channel.
     circuits: measure what each channel does to the channels of the next layer that is shown, on this photo, to walk
     along, and how relevant each is for the class: a run of what stands between for each channel.
+    concepts: of a class, or the .npz that they were saved in: where they are in this photo, and their channels. Their
+    layer is shown with the others.
     small: maps in 256 steps. source: what the photo is called, or each of several. run: where finished pictures of
     `kernels` are kept, as in `visualize_kernels`.
 
@@ -56,6 +61,9 @@ def explore(
     names = [source] * len(photos) if isinstance(source, str) else list(source)
     if not photos or len(names) != len(photos):
         raise ModelError(f"a page needs a photo, and a name for each; got {len(photos)} photos, {len(names)} names")
+    known_parts = None if concepts is None else known_concepts(concepts)
+    if known_parts is not None:
+        layers = known_parts.beside(layers)
     looks = tuple(look(model, each, layers, name) for each, name in zip(photos, names, strict=True))
     if len({tuple(layer.of.maps.shape for layer in each.layers) for each in looks}) > 1:
         raise ModelError("the photos have maps of several sizes here: make a page of each")
@@ -69,4 +77,4 @@ def explore(
         add_optima(world, model, looks[0], run)
     if circuits:
         add_flows(world, model, photos, looks)
-    return Page(looks, payload(looks, world, small=small), world)
+    return Page(looks, payload(looks, world, known_parts, small=small), world)

@@ -25,7 +25,7 @@ from viztool.render.policy import content_policy
 from viztool.results import Result, versions
 
 SUFFIXES = (".html", ".htm")
-_SCRIPTS = ("data", "sums", "draw", "state", "tiles", "unit", "side", "page")
+_SCRIPTS = ("data", "sums", "draw", "state", "tiles", "unit", "side", "concepts", "page")
 """Parts of the one script, in order."""
 _SHEET_WIDTH = 640
 

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from viztool.atlas.field import to_numbers
 from viztool.explorer.blob import Blob, Kind, Reference
+from viztool.explorer.concepts import Known
 from viztool.explorer.look import Class, Look, Shown
 from viztool.explorer.packing import packed
 from viztool.explorer.strongest import fits, listed, strongest
@@ -41,11 +42,12 @@ class Payload:
     spent: dict[str, int]
 
 
-def payload(looks: Sequence[Look], world: World, *, small: bool) -> Payload:
+def payload(looks: Sequence[Look], world: World, concepts: Known | None = None, *, small: bool) -> Payload:
     """Of one network on one or several photos.
 
-    world: what is known of their channels beside. small: maps in 256 steps and terms to 2 digits, where
-    otherwise maps are exact, and so are terms on a page of few, of 5 digits on one of more, of 3 on one of many.
+    world: what is known of their channels beside. concepts: of a class, at one of the layers. small: maps in 256 steps
+    and terms to 2 digits, where otherwise maps are exact, and so are terms on a page of few, of 5 digits on one of
+    more, of 3 on one of many.
     """
     first = looks[0]
     count = sum(_parts(look) for look in looks)
@@ -71,6 +73,7 @@ def payload(looks: Sequence[Look], world: World, *, small: bool) -> Payload:
             else None
             for layer in first.layers
         ],
+        "concepts": None if concepts is None else _concepts(concepts, looks, blob),
         "photos": [
             packing.photo(look, world.unusual[place] if place < len(world.unusual) else {})
             for place, look in enumerate(looks)
@@ -78,6 +81,15 @@ def payload(looks: Sequence[Look], world: World, *, small: bool) -> Payload:
     }
     text = json.dumps(head, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
     return Payload(packed(len(text).to_bytes(4, "little") + text, blob.joined()), blob.spent)
+
+
+def _concepts(concepts: Known, looks: Sequence[Look], blob: Blob) -> dict[str, Any]:
+    return {
+        **concepts.told,
+        "layer": concepts.fits(looks[0]),
+        "directions": blob.add(concepts.directions, "f32", "concepts"),
+        "maps": [blob.add(concepts.maps(look), "f32", "concepts") for look in looks],
+    }
 
 
 def _parts(look: Look) -> int:

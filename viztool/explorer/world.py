@@ -27,6 +27,8 @@ WITH_PICTURES = 24
 """Channels of each layer whose photos are on the page: those of largest σ, and those that speak most for the class."""
 WITH_OPTIMUM = 8
 _TOP, _LEAST = 4, 2
+_COMPARED = 8
+"""Photos by activation and by relevance, of which it is said how many are the same."""
 _SIDE = 96
 SHARES = (0.0, 0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 0.995, 0.999, 1.0)
 _BINS = 48
@@ -81,6 +83,9 @@ def add_atlas(world: World, atlas: Atlas, model: Model | nn.Module, photos: Sequ
         for unit in atlas[name]:
             known = world.of(name, unit.channel)
             known.update(_values(unit, atlas.photos))
+            if unit.relevant:
+                count = min(_COMPARED, len(unit.top))
+                known["overlap"] = [round(unit.overlap(count) * count), count]
             pictured = unit.channel in chosen[name]
             for kind, places, count in (
                 ("top", unit.top, _TOP),

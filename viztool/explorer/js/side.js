@@ -141,6 +141,11 @@ function showWorld(layer) {
     inner.append(element("h3", `It ${title}`));
     for (const place of known[kind]) inner.append(figureOf(place.picture, `${place.photo}: ${said(place.value, 3)}`));
   }
+  if (known.overlap) inner.append(element("p", overlapWords(known.overlap), { id: "overlap", "data-same": String(known.overlap[0]), "data-of": String(known.overlap[1]) }));
+}
+
+function overlapWords([same, count]) {
+  return `Of the ${count} photos that it answers most to, ${same} ${same === 1 ? "is" : "are"} among the ${count} in which it matters most for what the network says${2 * same < count ? ": it fires where it does not matter" : ""}.`;
 }
 
 // Between which quantiles of the data set a value is.

@@ -1,7 +1,7 @@
 // Where one is: the address's hash says it, #layer/channel/row/column, with &photo=2 behind it on a page of several.
 
 let head, arrays;
-const state = { photo: null, which: 0, layer: 0, channel: 0, row: 0, column: 0, scale: "channel", chosen: 0, listed: LISTED };
+const state = { photo: null, which: 0, layer: 0, channel: 0, row: 0, column: 0, scale: "channel", chosen: 0, concept: null, listed: LISTED };
 
 function hashOf({ layer, channel, row, column, which }) {
   const name = encodeURIComponent(state.photo.layers[layer].name).replaceAll("%2C", ",").replaceAll("%3A", ":");

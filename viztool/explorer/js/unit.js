@@ -35,6 +35,7 @@ function showUnit() {
   showBeside(layer);
   showSum(layer);
   showFlows(layer);
+  showConcepts();
   showWorld(layer);
   byId("live").textContent = `${layer.name} channel ${channel}, row ${row}, column ${column}: ${said(value)}`;
 }
