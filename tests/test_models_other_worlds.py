@@ -14,7 +14,7 @@ import viztool
 from viztool.cli import main
 from viztool.errors import ModelError, SettingError
 from viztool.images import write_image
-from viztool.kernels.result import _weights_tile
+from viztool.kernels.tiles import weights_tile
 from viztool.models.subject import looks_at
 from viztool.render.kernel_sheet import draw_color_kernel
 
@@ -86,7 +86,7 @@ class TestInput:
             np.testing.assert_array_equal(found.values, net[0].weight[1].detach().numpy())
             drawn.append(found.on_colors)
             assert np.array_equal(
-                _weights_tile(found, None).picture, draw_color_kernel(usual[0].weight[1].detach().numpy())
+                weights_tile(found, None).picture, draw_color_kernel(usual[0].weight[1].detach().numpy())
             )
         np.testing.assert_array_equal(*drawn)
 

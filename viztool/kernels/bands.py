@@ -15,7 +15,8 @@ from viztool.errors import ViztoolError
 from viztool.kernels.parameterizations import PARAMETERIZATIONS
 from viztool.kernels.presets import Preset
 from viztool.kernels.recipe import Recipe, kinds_of
-from viztool.kernels.result import Drawn, KernelPictures, KernelSheet, drawn_tile, how_to_read, short
+from viztool.kernels.result import KernelPictures, KernelSheet, how_to_read
+from viztool.kernels.tiles import Drawn, drawn_tile, short
 from viztool.render.canvas import Canvas
 from viztool.render.kernel_sheet import Card, KernelPage, Picked, kernel_page
 from viztool.results import Result, made_by, versions

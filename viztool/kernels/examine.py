@@ -12,9 +12,9 @@ from viztool.kernels.network import Stopped
 from viztool.kernels.objectives import OUTPUT, View
 from viztool.kernels.photos import PhotoActivity, selectivity
 from viztool.kernels.pixels import enlarged, opacity, to_pixels
-from viztool.kernels.result import Drawn
 from viztool.kernels.single import filters_of
 from viztool.kernels.task import Task
+from viztool.kernels.tiles import Drawn
 from viztool.models.model import Model
 
 _NOTHING = 1e-5

@@ -21,9 +21,10 @@ from viztool.kernels.objectives import OUTPUT
 from viztool.kernels.photos import Kind, Photo, PhotoActivity, watch_photos
 from viztool.kernels.presets import preset_of
 from viztool.kernels.recipe import Recipe, kinds_of
-from viztool.kernels.result import Drawn, KernelPictures, KernelSheet
+from viztool.kernels.result import KernelPictures, KernelSheet
 from viztool.kernels.single import CANVAS, for_single_unit
 from viztool.kernels.task import Run, Task
+from viztool.kernels.tiles import Drawn
 from viztool.kernels.trust import Guide
 from viztool.kernels.units import channels_of, classes_of, directions_of, one_layer, picture_size
 from viztool.kernels.weights import KernelWeights, weights_of
