@@ -14,8 +14,8 @@ from viztool.demos.concepts.dilation import paths
 from viztool.demos.concepts.receptive_field import best_pair
 from viztool.demos.photo import reference_photo
 from viztool.demos.sliding import parse_sliding
+from viztool.render.grids import Grid
 from viztool.render.numbers import number
-from viztool.render.panels import Grid
 from viztool.render.raster import raster
 from viztool.render.text import Style, text_width
 

@@ -103,7 +103,7 @@ def test_the_rooms_of_a_bare_import_are_rooms():
     assert set(viztool._ROOMS) - {"errors"} <= set(ROOMS)
 
 
-IN_CODE = {"faithfulness/boxes.py", "kernels/objectives.py", "render/numbers.py", "render/panels.py", "render/plot.py"}
+IN_CODE = {"faithfulness/boxes.py", "kernels/objectives.py", "render/numbers.py", "render/charts.py", "render/plot.py"}
 """What an error quotes, what an objective is called, powers of ten, and the one way itself."""
 
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from viztool.render.canvas import Canvas, Fill, Line, Placed, Text
+from viztool.render.charts import Bar, Bars
 from viztool.render.colormaps import NOT_A_NUMBER, color_bar, colorize, overlay
-from viztool.render.panels import Bar, Bars
 from viztool.render.parts import draw_cells
 from viztool.render.predictions import Predictions
 from viztool.render.raster import raster

@@ -18,8 +18,8 @@ from viztool.demos.photo import Photo
 from viztool.demos.signal import blocks
 from viztool.render.canvas import Canvas
 from viztool.render.colormaps import Picture
+from viztool.render.grids import Equation, Grid
 from viztool.render.numbers import number
-from viztool.render.panels import Equation, Grid
 from viztool.render.raster import raster
 from viztool.render.text import HEADING, INK, RULE, SMALL, TITLE, Style, text_width
 

@@ -11,8 +11,9 @@ from torch import Tensor, nn
 from viztool.demos.photo import Photo
 from viztool.demos.registry import demo
 from viztool.demos.story import Story
+from viztool.render.charts import Bar, Bars, Table
 from viztool.render.numbers import number, percent
-from viztool.render.panels import Bar, Bars, Shot, Table, grey_picture
+from viztool.render.panels import Shot, grey_picture
 from viztool.render.plot import BLUE, GREEN, ORANGE, Curve, Plot
 
 _LAYERS = 20

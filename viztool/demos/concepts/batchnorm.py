@@ -10,8 +10,9 @@ from torch.nn import functional as F
 from viztool.demos.photo import Photo
 from viztool.demos.registry import demo
 from viztool.demos.story import Story
+from viztool.render.charts import Table
 from viztool.render.numbers import number
-from viztool.render.panels import Shot, Table
+from viztool.render.panels import Shot
 from viztool.render.plot import BLUE, CHANCE, GREEN, ORANGE, Curve, Plot
 
 _EPS = 1e-5

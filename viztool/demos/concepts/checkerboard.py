@@ -17,8 +17,10 @@ from viztool.demos.photo import Photo
 from viztool.demos.registry import demo
 from viztool.demos.signal import grid_index, phases
 from viztool.demos.story import Story
+from viztool.render.charts import Bar, Bars, Table
+from viztool.render.grids import Equation, Grid
 from viztool.render.numbers import number, percent
-from viztool.render.panels import BAD, GOOD, Bar, Bars, Equation, Grid, Panel, Shot, Table, grey_picture
+from viztool.render.panels import BAD, GOOD, Panel, Shot, grey_picture
 from viztool.render.text import Color
 from viztool.tensors.tree import tensors_in
 

@@ -9,8 +9,10 @@ from torch.nn import functional as F
 from viztool.demos.photo import Photo
 from viztool.demos.registry import demo
 from viztool.demos.story import Story
+from viztool.render.charts import Bar, Bars, Table
+from viztool.render.grids import Grid
 from viztool.render.numbers import number
-from viztool.render.panels import Bar, Bars, Grid, Shot, Table, signed_picture
+from viztool.render.panels import Shot, signed_picture
 
 
 @demo("conv3d", "Is a 3D kernel shared by the channels?", claims=[9], photo="astronaut")

@@ -13,8 +13,10 @@ from viztool.demos.registry import demo
 from viztool.demos.signal import strong
 from viztool.demos.sliding import Sliding, parse_sliding
 from viztool.demos.story import Story
+from viztool.render.charts import Table
+from viztool.render.grids import Equation, Grid
 from viztool.render.numbers import number
-from viztool.render.panels import Equation, Grid, Shot, Table, signed_picture
+from viztool.render.panels import Shot, signed_picture
 from viztool.render.plot import BLUE, GREEN, ORANGE, Curve, Plot
 
 _SOBEL = np.array([[-1, 0, 1], [-2, 0, 2], [-1, 0, 1]], np.float64)

@@ -8,8 +8,10 @@ from torch import nn
 from viztool.demos.photo import Photo
 from viztool.demos.registry import demo
 from viztool.demos.story import Story
+from viztool.render.charts import Bar, Bars, Table
+from viztool.render.grids import Grid
 from viztool.render.numbers import number, percent
-from viztool.render.panels import Bar, Bars, Grid, Shot, Table
+from viztool.render.panels import Shot
 
 
 def as_matrix(layer: nn.Module, side: int) -> torch.Tensor:

@@ -9,8 +9,8 @@ from torch import nn
 from viztool.demos.photo import Photo
 from viztool.demos.registry import demo
 from viztool.demos.story import Story
+from viztool.render.charts import Bar, Bars, Table
 from viztool.render.numbers import percent
-from viztool.render.panels import Bar, Bars, Table
 
 _NETWORKS = ("alexnet", "vgg16", "resnet18", "resnet50", "densenet121")
 _COLOR = (214, 150, 92)

@@ -9,8 +9,10 @@ from torch import Tensor, nn
 from viztool.demos.photo import Photo
 from viztool.demos.registry import demo
 from viztool.demos.story import Story
+from viztool.render.charts import Bar, Bars, Table
+from viztool.render.grids import Grid
 from viztool.render.numbers import percent
-from viztool.render.panels import Bar, Bars, Grid, Panel, Shot, Table, grey_picture
+from viztool.render.panels import Panel, Shot, grey_picture
 
 _TAPS = 25
 _PART = 200

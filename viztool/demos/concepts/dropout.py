@@ -10,9 +10,11 @@ from torch.nn import functional as F
 from viztool.demos.photo import Photo
 from viztool.demos.registry import demo
 from viztool.demos.story import Story
+from viztool.render.charts import Bar, Bars
 from viztool.render.colormaps import Picture
+from viztool.render.grids import Grid
 from viztool.render.numbers import number
-from viztool.render.panels import Bar, Bars, Grid, Shot
+from viztool.render.panels import Shot
 
 _AVERAGED = 64
 _COLOURS = {

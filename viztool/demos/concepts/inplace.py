@@ -7,8 +7,10 @@ import torch
 from viztool.demos.photo import Photo
 from viztool.demos.registry import demo
 from viztool.demos.story import Story
+from viztool.render.charts import Table
+from viztool.render.grids import Equation, Grid
 from viztool.render.numbers import number
-from viztool.render.panels import BAD, GOOD, Equation, Grid, Table, Words
+from viztool.render.panels import BAD, GOOD, Words
 
 _MESSAGE = "is being used in an in-place operation"
 

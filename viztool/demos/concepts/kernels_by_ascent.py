@@ -11,8 +11,9 @@ from torch.nn import functional as F
 from viztool.demos.photo import Photo
 from viztool.demos.registry import demo
 from viztool.demos.story import Story
+from viztool.render.grids import Grid
 from viztool.render.numbers import number, percent
-from viztool.render.panels import Grid, Shot, grey_picture, signed_picture
+from viztool.render.panels import Shot, grey_picture, signed_picture
 from viztool.render.plot import BLUE, ORANGE, Curve, Plot
 
 _SOBEL = torch.tensor([[-1.0, 0, 1], [-2, 0, 2], [-1, 0, 1]], dtype=torch.float64)

@@ -8,8 +8,9 @@ from torch.nn import functional as F
 from viztool.demos.photo import Photo
 from viztool.demos.registry import demo
 from viztool.demos.story import Story
+from viztool.render.grids import Equation, Grid
 from viztool.render.numbers import number, percent
-from viztool.render.panels import Equation, Grid, Shot, signed_picture
+from viztool.render.panels import Shot, signed_picture
 
 _SOBEL = ((-1.0, 0, 1), (-2, 0, 2), (-1, 0, 1))
 _SMOOTH = ((1.0, 2, 1), (2, 4, 2), (1, 2, 1))

@@ -11,8 +11,10 @@ from viztool.demos.photo import Photo
 from viztool.demos.registry import demo
 from viztool.demos.signal import add_noise, blocks, psnr, strong
 from viztool.demos.story import Story
+from viztool.render.charts import Bar, Bars, Table
+from viztool.render.grids import Equation, Grid
 from viztool.render.numbers import number, percent
-from viztool.render.panels import BAD, GOOD, Bar, Bars, Equation, Grid, Panel, Shot, Table, grey_picture, signed_picture
+from viztool.render.panels import BAD, GOOD, Panel, Shot, grey_picture, signed_picture
 from viztool.render.plot import BLUE, ORANGE, Curve, Plot
 from viztool.render.text import Color
 

@@ -11,8 +11,9 @@ from viztool.demos.concepts.sobel import sobel_kernel
 from viztool.demos.photo import Photo, reference_photo
 from viztool.demos.registry import demo
 from viztool.demos.story import Story
+from viztool.render.charts import Table
 from viztool.render.numbers import number, percent, points
-from viztool.render.panels import Shot, Table, grey_picture
+from viztool.render.panels import Shot, grey_picture
 from viztool.render.plot import BLUE, ORANGE, Curve, Plot
 
 _SEEDS = 3

@@ -11,8 +11,9 @@ from viztool.demos.kernel import correlate
 from viztool.demos.photo import Photo
 from viztool.demos.registry import demo
 from viztool.demos.story import Story
+from viztool.render.grids import Grid
 from viztool.render.numbers import percent
-from viztool.render.panels import Grid, Shot, grey_picture
+from viztool.render.panels import Shot, grey_picture
 
 
 def usage(side: int, kernel: int, padding: int, layers: int = 1) -> Tensor:

@@ -9,8 +9,10 @@ from torch.nn import functional as F
 from viztool.demos.photo import Photo
 from viztool.demos.registry import demo
 from viztool.demos.story import Story
+from viztool.render.charts import Bar, Bars, Table
+from viztool.render.grids import Equation, Grid
 from viztool.render.numbers import number, percent
-from viztool.render.panels import Bar, Bars, Equation, Grid, Shot, Table
+from viztool.render.panels import Shot
 
 _SIDE = 28
 _MIX = torch.tensor([[0.2, 0.7, 0.1], [-0.3, 0.9, 0.4], [0.9, -0.2, 0.3]])

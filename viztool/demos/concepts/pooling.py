@@ -13,8 +13,9 @@ from viztool.demos.photo import Photo
 from viztool.demos.registry import demo
 from viztool.demos.signal import blocks
 from viztool.demos.story import Story
+from viztool.render.charts import Bar, Bars, Table
 from viztool.render.numbers import percent
-from viztool.render.panels import Bar, Bars, Shot, Table, grey_picture
+from viztool.render.panels import Shot, grey_picture
 from viztool.render.plot import BLUE, CHANCE, ORANGE, Curve, Plot
 
 

@@ -12,8 +12,9 @@ from torch.nn import functional as F
 from viztool.demos.photo import Photo
 from viztool.demos.registry import demo
 from viztool.demos.story import Story
+from viztool.render.grids import Equation, Grid
 from viztool.render.numbers import number
-from viztool.render.panels import Equation, Grid, Shot, signed_picture
+from viztool.render.panels import Shot, signed_picture
 
 
 def received(x: Tensor, pool: Callable[[Tensor], Tensor]) -> Tensor:

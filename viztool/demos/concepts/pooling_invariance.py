@@ -13,8 +13,10 @@ from viztool.demos.kernel import correlate
 from viztool.demos.photo import Photo
 from viztool.demos.registry import demo
 from viztool.demos.story import Story
+from viztool.render.charts import Table
+from viztool.render.grids import Grid
 from viztool.render.numbers import number, percent
-from viztool.render.panels import BAD, Grid, Shot, Table, signed_picture
+from viztool.render.panels import BAD, Shot, signed_picture
 from viztool.render.plot import Curve, Plot
 
 _SOBEL = np.array([[-1, 0, 1], [-2, 0, 2], [-1, 0, 1]], np.float64)

@@ -12,8 +12,10 @@ from viztool.demos.kernel import Array, correlate
 from viztool.demos.photo import Photo
 from viztool.demos.registry import demo
 from viztool.demos.story import Story
+from viztool.render.charts import Table
+from viztool.render.grids import Equation, Grid
 from viztool.render.numbers import number, percent
-from viztool.render.panels import BAD, Equation, Grid, Panel, Shot, Table, grey_picture
+from viztool.render.panels import BAD, Panel, Shot, grey_picture
 from viztool.render.plot import BLUE, Curve, Plot
 
 _DRAWS = 40

@@ -9,8 +9,10 @@ from viztool.demos.photo import Photo
 from viztool.demos.registry import demo
 from viztool.demos.signal import strong
 from viztool.demos.story import Story
+from viztool.render.charts import Bar, Bars
+from viztool.render.grids import Equation, Grid
 from viztool.render.numbers import number, percent
-from viztool.render.panels import Bar, Bars, Equation, Grid, Panel, Shot, signed_picture
+from viztool.render.panels import Panel, Shot, signed_picture
 
 _KERNELS: dict[str, Array] = {
     "Sobel": np.array([[-1, 0, 1], [-2, 0, 2], [-1, 0, 1]], np.float64),

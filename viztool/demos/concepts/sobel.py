@@ -16,8 +16,10 @@ from viztool.demos.photo import Photo
 from viztool.demos.registry import demo
 from viztool.demos.signal import strong
 from viztool.demos.story import Story
+from viztool.render.charts import Table
+from viztool.render.grids import Equation, Grid
 from viztool.render.numbers import number, percent
-from viztool.render.panels import Equation, Grid, Shot, Table, signed_picture
+from viztool.render.panels import Shot, signed_picture
 from viztool.render.plot import BLUE, Curve, Plot
 
 _CV_BORDERS = {

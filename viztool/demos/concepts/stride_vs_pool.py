@@ -10,9 +10,11 @@ from torch.nn import functional as F
 from viztool.demos.photo import Photo
 from viztool.demos.registry import demo
 from viztool.demos.story import Story
+from viztool.render.charts import Table
 from viztool.render.colormaps import Picture
+from viztool.render.grids import Equation, Grid
 from viztool.render.numbers import number
-from viztool.render.panels import Equation, Grid, Shot, Table, signed_picture
+from viztool.render.panels import Shot, signed_picture
 
 
 def _part_where(values: torch.Tensor, side: int) -> tuple[tuple[slice, slice], tuple[slice, slice]]:

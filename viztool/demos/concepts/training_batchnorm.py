@@ -11,8 +11,8 @@ from viztool.demos.photo import Photo, reference_photo
 from viztool.demos.registry import demo
 from viztool.demos.story import Story
 from viztool.demos.training import cut, fit, mean_and_spread, seeded
+from viztool.render.charts import Table
 from viztool.render.numbers import number
-from viztool.render.panels import Table
 from viztool.render.plot import BLUE, CHANCE, GREEN, ORANGE, Curve, Plot
 
 _SEEDS = 3

@@ -13,7 +13,8 @@ from viztool.demos.registry import demo
 from viztool.demos.signal import phases
 from viztool.demos.story import Story
 from viztool.demos.training import cut, fit, mean_and_spread, seeded
-from viztool.render.panels import BAD, GOOD, Panel, Shot, Table, grey_picture
+from viztool.render.charts import Table
+from viztool.render.panels import BAD, GOOD, Panel, Shot, grey_picture
 from viztool.render.plot import PALETTE, Curve, Plot
 from viztool.render.text import Color
 

@@ -10,8 +10,10 @@ from viztool.demos.photo import Photo
 from viztool.demos.registry import demo
 from viztool.demos.signal import psnr
 from viztool.demos.story import Story
+from viztool.render.charts import Table
+from viztool.render.grids import Equation, Grid
 from viztool.render.numbers import number
-from viztool.render.panels import Equation, Grid, Panel, Shot, Table, grey_picture, signed_picture
+from viztool.render.panels import Panel, Shot, grey_picture, signed_picture
 
 _AMPLIFIED = 8  # the error on the sheet: as it is, one would not see it
 _CASES = ((3, 2, 1, 1), (4, 2, 1, 0), (5, 3, 2, 1), (3, 1, 0, 0))

@@ -12,8 +12,10 @@ from viztool.demos.photo import Photo
 from viztool.demos.registry import demo
 from viztool.demos.signal import psnr
 from viztool.demos.story import Story
+from viztool.render.charts import Table
+from viztool.render.grids import Equation, Grid
 from viztool.render.numbers import percent
-from viztool.render.panels import BAD, GOOD, Equation, Grid, Shot, Table, grey_picture
+from viztool.render.panels import BAD, GOOD, Shot, grey_picture
 from viztool.render.plot import BLUE, CHANCE, GREEN, ORANGE, Curve, Plot
 
 _EXPECTED = {"indices": (9.30, 0.29), "replicate": (23.19, 0.53), "bilinear": (24.10, 0.65)}

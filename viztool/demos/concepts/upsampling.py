@@ -11,8 +11,10 @@ from torch.nn import functional as F
 from viztool.demos.photo import Photo
 from viztool.demos.registry import demo
 from viztool.demos.story import Story
+from viztool.render.charts import Table
+from viztool.render.grids import Equation, Grid
 from viztool.render.numbers import number
-from viztool.render.panels import Equation, Grid, Shot, Table, grey_picture
+from viztool.render.panels import Shot, grey_picture
 
 
 def _busiest(grey: npt.NDArray[np.float32], side: int) -> npt.NDArray[np.float32]:

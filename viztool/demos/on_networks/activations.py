@@ -17,8 +17,9 @@ from viztool.hooks.evaluating import evaluating
 from viztool.hooks.naming import named_layers, unwrap
 from viztool.hooks.watch import watch
 from viztool.models.model import Model
+from viztool.render.charts import Bar, Bars, Table
 from viztool.render.numbers import percent
-from viztool.render.panels import BAD, Bar, Bars, Table
+from viztool.render.panels import BAD
 from viztool.render.text import Color
 
 # Where the slope is 0, or less than a twentieth of its largest: (a, b) of the output, below a or above b.

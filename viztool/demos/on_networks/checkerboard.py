@@ -19,8 +19,10 @@ from viztool.hooks.evaluating import evaluating
 from viztool.hooks.frozen import frozen
 from viztool.hooks.naming import named_layers, unwrap
 from viztool.models.model import Model
+from viztool.render.charts import Table
+from viztool.render.grids import Grid
 from viztool.render.numbers import number, percent
-from viztool.render.panels import BAD, GOOD, Grid, Panel, Shot, Table, Words, grey_picture
+from viztool.render.panels import BAD, GOOD, Panel, Shot, Words, grey_picture
 from viztool.render.plot import BLUE, ORANGE, Curve, Plot
 from viztool.render.text import Color
 

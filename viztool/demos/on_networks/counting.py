@@ -15,7 +15,8 @@ from viztool.hooks.naming import named_layers, unwrap
 from viztool.hooks.watch import watch
 from viztool.inspect import layer_table
 from viztool.models.model import Model
-from viztool.render.panels import Bar, Bars, Table, Words
+from viztool.render.charts import Bar, Bars, Table
+from viztool.render.panels import Words
 from viztool.tensors.tree import tensors_in
 
 _MOST = 24

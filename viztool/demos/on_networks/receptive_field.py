@@ -21,9 +21,10 @@ from viztool.hooks.frozen import frozen
 from viztool.hooks.naming import unwrap
 from viztool.inspect import layer_table
 from viztool.models.model import Model
+from viztool.render.charts import Table
 from viztool.render.colormaps import Picture
 from viztool.render.numbers import number, percent
-from viztool.render.panels import Panel, Shot, Table, Words, grey_picture
+from viztool.render.panels import Panel, Shot, Words, grey_picture
 from viztool.render.scaling import scaled
 
 _IMAGES = 6
