@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import subprocess
@@ -87,6 +88,44 @@ def test_a_folder_is_no_log(tmp_path):
     net = small()
     with pytest.raises(LogError, match=r"is a folder; the log is a file$"):
         viztool.monitor(net, torch.optim.SGD(net.parameters(), 0.01), log=tmp_path)
+
+
+def test_a_log_that_cannot_be_written_is_said_at_once_and_leaves_nothing_behind(tmp_path, monkeypatch):
+    net = small()
+    optimizer = torch.optim.SGD(net.parameters(), 0.01)
+    (tmp_path / "file").write_text("mine")
+    hooks = len(optimizer._optimizer_step_post_hooks)
+
+    def said(log):
+        with pytest.raises(viztool.ViztoolError) as error:
+            viztool.monitor(net, optimizer, log=log)
+        assert len(optimizer._optimizer_step_post_hooks) == hooks
+        assert [each.name for each in tmp_path.iterdir()] == ["file"]
+        return str(error.value).replace(str(tmp_path), "")
+
+    assert said(5) == "log is the name of a file, not 5"
+    assert said(True) == "log is the name of a file, not True"
+    assert said(tmp_path / "file" / "run.jsonl") == "/file/run.jsonl cannot be written (Not a directory)"
+    assert said("/proc/none/run.jsonl") == "/proc/none/run.jsonl cannot be written (No such file or directory)"
+    assert said("a\0b") == "a\0b cannot be written (embedded null byte)"
+    assert said(tmp_path / "a" / ("x" * 300)).endswith("xxx cannot be written (File name too long)")
+    monkeypatch.setattr("pathlib.Path.open", refused)
+    assert said(tmp_path / "a" / "b" / "run.jsonl") == "/a/b/run.jsonl cannot be written (Permission denied)"
+
+
+def refused(path, mode):
+    raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+
+def test_a_log_in_a_folder_that_is_not_there_makes_it_with_the_first_sample(tmp_path):
+    path = tmp_path / "runs" / "one" / "run.jsonl"
+    net = small()
+    optimizer = torch.optim.SGD(net.parameters(), 0.01)
+    health = viztool.monitor(net, optimizer, log=path)
+    assert list(tmp_path.iterdir()) == []
+    train(net, optimizer, 1)
+    health.close()
+    assert len(read_log(path).run.steps) == 1
 
 
 def test_a_log_has_one_monitor_that_writes_it(tmp_path):

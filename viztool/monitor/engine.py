@@ -64,7 +64,9 @@ class Engine:
         self._parts = Parts()
         self._noted: dict[str, Any] = {}
         self._refused: set[str] = set()
-        self._distributed = isinstance(net, nn.parallel.DistributedDataParallel) and _several_processes()
+        self._distributed = _is_distributed(net)
+        self.writes = writes(net)
+        """Whether this process is the one that writes."""
         self._origin = None if self._distributed else Origin(self.root)
         self._made = dict.fromkeys(map(id, self.optimizers), 0)
         """How many steps each optimizer has made."""
@@ -84,11 +86,6 @@ class Engine:
             other.close()
         _RUNNING[self.root] = weakref.ref(self)
         self._guarded(self._open)
-
-    @property
-    def writes(self) -> bool:
-        """Whether this process is the one that writes."""
-        return not self._distributed or torch.distributed.get_rank() == 0
 
     def note(self, values: Mapping[str, Any]) -> None:
         """Numbers of the user's, such as the loss: none is read from its device before the sample is."""
@@ -282,7 +279,13 @@ def _calls_itself(frame: FrameType) -> bool:
     return False
 
 
-def _several_processes() -> bool:
+def writes(net: nn.Module | object) -> bool:
+    """Whether this process is the one that writes."""
+    return not _is_distributed(net) or torch.distributed.get_rank() == 0
+
+
+def _is_distributed(net: nn.Module | object) -> bool:
     from torch import distributed
 
-    return distributed.is_available() and distributed.is_initialized() and distributed.get_world_size() > 1
+    several = distributed.is_available() and distributed.is_initialized() and distributed.get_world_size() > 1
+    return several and isinstance(net, nn.parallel.DistributedDataParallel)

@@ -16,7 +16,7 @@ from torch.optim import Optimizer
 
 from viztool.errors import SettingError
 from viztool.hooks.naming import unwrap
-from viztool.monitor.engine import Engine, optimizers_of, tell
+from viztool.monitor.engine import Engine, optimizers_of, tell, writes
 from viztool.monitor.findings import Book, Finding
 from viztool.monitor.layers_by_name import layer_of
 from viztool.monitor.log import LogError, LogWriter
@@ -29,16 +29,7 @@ from viztool.results import versions
 OnSample = Callable[["Health", Sample], None]
 
 
-def monitor(
-    net: nn.Module | object,
-    optimizer: Optimizer | Sequence[Optimizer],
-    every: int = 50,
-    log: str | PathLike[str] | None = None,
-    *,
-    rules: Sequence[Rule] = RULES,
-    quiet: bool = False,
-    on_sample: OnSample | None = None,
-) -> Health:
+class Health(Told):
     """Watch a network's health while it trains; the loop stays as it is.
 
     >>> health = viztool.monitor(net, optimizer, log="run.jsonl")  # doctest: +SKIP
@@ -47,20 +38,16 @@ def monitor(
     Every so many steps of the optimizer (of the first, if there are several) one step is looked at: activations,
     gradients, and what the step did to the weights. Between these there are no hooks on the network. Weights,
     optimizer, random numbers, buffers and losses are bit for bit those of a training without it. A compiled network
-    runs eagerly in the steps that are looked at, and is then equal up to rounding.
+    runs eagerly in the steps that are looked at, and is then equal up to rounding. `with` closes it at its end.
 
     net: a network or a viztool `Model`, also compiled or in DDP (the processes' numbers are put together; process 0
     writes). log: a file that gets one JSON line for each sample. rules: with other thresholds, see `Rule`. quiet: no
     warning when a finding appears. on_sample: called after each sample, with this object and the sample.
 
     Raises ModelError for a network that is scripted or sharded (FSDP), SettingError for what is no optimizer, and
-    LogError for a log that is another's file, or that another monitor writes. Nothing raises afterwards.
+    LogError for a log that is another's file, that another monitor writes, or that cannot be written. Nothing raises
+    afterwards.
     """
-    return Health(net, optimizer, every, log, rules=rules, quiet=quiet, on_sample=on_sample)
-
-
-class Health(Told):
-    """A network's health. Used as a context manager it is closed at the end of the block."""
 
     def __init__(
         self,
@@ -75,6 +62,8 @@ class Health(Told):
     ) -> None:
         if isinstance(every, bool) or not isinstance(every, int) or every < 1:
             raise SettingError(f"every is a number of steps, 1 or more, not {every!r}")
+        if log is not None and not isinstance(log, str | PathLike):
+            raise SettingError(f"log is the name of a file, not {log!r}")
         optimizers = optimizers_of(optimizer)
         self._quiet = quiet
         self._on_sample = on_sample
@@ -84,6 +73,8 @@ class Health(Told):
         self._told: set[tuple[str, str]] = set()
         self._log = None if log is None else LogWriter(Path(log))
         if self._log is not None:
+            if writes(net):
+                self._log.try_it()
             _refuse_shared(self._log.path, net)
         self._engine = Engine(net, optimizers, every, self._take)
         _ALL.add(self)
@@ -183,6 +174,9 @@ class Health(Told):
         if self._on_sample is not None:
             self._on_sample(self, sample)
 
+
+monitor = Health
+"""The room's verb."""
 
 _ALL: weakref.WeakSet[Health] = weakref.WeakSet()
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -32,10 +33,29 @@ class LogWriter:
         self._begins_at = begins_at
         self._file: IO[bytes] | None = None
         self._layers: list[tuple[str, str]] = []
-        if path.is_dir():
-            raise LogError(f"{path} is a folder; the log is a file")
-        if path.exists() and path.stat().st_size and not _is_log(path):
-            raise LogError(f"{path} is there, and no log of viztool.monitor; give another name")
+        with _said(path, "written"):
+            if path.is_dir():
+                raise LogError(f"{path} is a folder; the log is a file")
+            if path.exists() and path.stat().st_size and not _is_log(path):
+                raise LogError(f"{path} is there, and no log of viztool.monitor; give another name")
+
+    def try_it(self) -> None:
+        """Raise LogError if no line can be written; nothing is left of the trial."""
+        with _said(self.path, "written"):
+            if self.path.exists():
+                if self.path.is_file():
+                    self.path.open("r+b").close()
+                return
+            made = [each for each in self.path.parents if not each.exists()]
+            try:
+                for folder in reversed(made):
+                    folder.mkdir(exist_ok=True)
+                self.path.open("xb").close()
+                self.path.unlink()
+            finally:
+                for folder in made:
+                    with suppress(OSError):
+                        folder.rmdir()
 
     @property
     def place(self) -> int:
@@ -83,15 +103,12 @@ def lines_of(path: Path, begin: int = 0) -> Iterator[bytes]:
 
     Raises LogError if the file cannot be read.
     """
-    try:
-        with path.open("rb") as file:
-            file.seek(begin)
-            for line in file:
-                if not line.endswith(b"\n"):
-                    return
-                yield line
-    except OSError as error:
-        raise LogError(f"{path} cannot be read ({error.strerror or error})") from None
+    with _said(path, "read"), path.open("rb") as file:
+        file.seek(begin)
+        for line in file:
+            if not line.endswith(b"\n"):
+                return
+            yield line
 
 
 def in_short(line: bytes) -> dict[str, Any] | None:
@@ -115,6 +132,15 @@ def parsed(line: bytes, path: Path, number: int) -> dict[str, Any]:
     if not isinstance(found, dict) or (number == 1 and found.get(_KEY, FORMAT) != FORMAT):
         raise LogError(f"{path} is no log of viztool.monitor (line {number})")
     return found
+
+
+@contextmanager
+def _said(path: Path, what: str) -> Iterator[None]:
+    """What the system says of a file that cannot be read or written, as a LogError."""
+    try:
+        yield
+    except (OSError, ValueError) as error:  # ValueError: a name that no file can have
+        raise LogError(f"{path} cannot be {what} ({getattr(error, 'strerror', None) or error})") from None
 
 
 def _is_log(path: Path) -> bool:
