@@ -68,6 +68,34 @@ def test_one_channel_under_a_kernel_has_many_directions_and_equal_kernels_are_a_
     assert ("collapsed-features", "0") in findings(net, lambda: (torch.randn(32, 1, 8, 8), torch.randn(32, 4)), 3)
 
 
+@pytest.mark.parametrize(("units", "said"), [(4, set()), (7, set()), (8, {("collapsed-features", "0")})])
+def test_a_few_units_that_are_alike_are_no_collapse(units, said):
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(16, units), nn.Linear(units, 32), nn.ReLU(), nn.Linear(32, 4))
+    with torch.no_grad():
+        net[0].weight.copy_(net[0].weight[:1] + 0.3 * net[0].weight)
+    assert findings(net, lambda: (torch.randn(32, 16), torch.randn(32, 4))) == said
+
+
+@pytest.mark.parametrize(("factor", "said"), [(1e-2, set()), (1e-5, {("update-too-small", "2")})])
+def test_a_layer_may_learn_a_hundred_times_as_slowly_as_the_others(factor, said):
+    """So do the first layers of squeeze-and-excitation in a MobileNetV3 that learns."""
+    torch.manual_seed(0)
+    net = nn.Sequential(
+        *(nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 8), nn.Linear(8, 4))
+    ).double()
+    own = list(net[2].parameters())
+    others = [each for each in net.parameters() if all(each is not mine for mine in own)]
+    optimizer = torch.optim.SGD([{"params": others}, {"params": own, "lr": 1e-3 * factor}], 1e-3)
+    with viztool.monitor(net, optimizer, every=1, quiet=True) as health:
+        for _ in range(6):
+            optimizer.zero_grad()
+            F.mse_loss(net(torch.randn(32, 8).double()), torch.randn(32, 4).double()).backward()
+            optimizer.step()
+    assert 0 < health.numbers["layers"]["2"]["update"] < 1e-6
+    assert {(finding.kind, finding.layer) for finding in health.findings} == said
+
+
 class Tokens(nn.Module):
     """Like BERT: tokens, places that are one row for all, and a segment that is 0 everywhere."""
 

@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import inf, isfinite, nan
+from statistics import median
 from typing import Any
 
 import numpy as np
@@ -209,6 +210,9 @@ class Book:
             # One that has learned and is done is no fault, nor is a schedule that ends at 0.
             largest = self._largest[name] = max(self._largest.get(name, 0.0), numbers["update"])
             rates = [group["lr"] for group in sample.groups if "lr" in group]
+            usual = median([update for each in sample.layers.values() if (update := each.get("update", 0)) > 0] or [0])
+            if usual > rule.threshold and numbers["update"] > _APART * usual:
+                return False  # all learn slowly, and it a little more so
             return largest < 10 * rule.threshold and numbers["update"] > 0 and max([0.0, *rates]) > 0.01 * self._rates
         return True
 
@@ -246,8 +250,10 @@ class Book:
 
 _WINDOW = 3  # samples that a unit must be dead in, and that a drift begins with
 _PAST = 24  # gradient norms that a surge is told from
+_APART = 1e-3  # of the others' update: the first layers of squeeze-and-excitation have 8e-3 in trainings that work
 _MANY = 4  # layers of which a fault is one of all
-_FEWEST_IMAGES, _FEWEST_UNITS = 32, 4
+_FEWEST_IMAGES = 32
+_FEWEST_UNITS = 8  # chance alone makes three or four units say nearly the same: the first layers of small generators
 _FEWEST_FOR_RANK = 16  # images in one forward: places of one image are alike, and behind a pooling there is one
 _VARIES = 1e-3
 _ENDING = {"saturated": 2, "collapsed-features": 1}
