@@ -8,6 +8,8 @@ from math import inf
 from viztool.monitor.held import Held
 from viztool.monitor.rules import KINDS
 
+_AT_ONCE = 0.01  # of what varies is left, where it is lost in one layer: a mask or a product with 0 leaves nothing
+
 
 def badness(held: Held) -> tuple[int, float]:
     """The order of findings, worst first."""
@@ -33,6 +35,15 @@ def causes(held: list[Held], layers: Mapping[str, Mapping[str, float]]) -> list[
             if other.rule.kind == "constant-output"
         )
 
+    def fades(each: Held) -> bool:
+        """Whether what varies is lost a little in each layer, as the gradient is: this one is no worse than others."""
+        return each.value > _AT_ONCE * layers.get(each.key, {}).get("varies given", inf)
+
+    def starved(each: Held) -> bool:
+        """Whether its gradient is one of those that have vanished."""
+        ratio = layers.get(each.key, {}).get("ratio", inf)
+        return any(ratio < other.rule.threshold for other in held if other.rule.kind == "vanishing-gradient")
+
     dead, constant, vanished = places("dead-units", 0.999), places("constant-output"), places("vanishing-gradient")
     gradients: set[str] = set()
     kept: list[Held] = []
@@ -40,12 +51,13 @@ def causes(held: list[Held], layers: Mapping[str, Mapping[str, float]]) -> list[
         kind, at = each.rule.kind, place.get(each.key, 0)
         behind = behind_constant(each, at)
         follows = (
-            (kind == "constant-output" and any(other <= at for other in dead))
+            (kind == "constant-output" and (any(other <= at for other in dead) or (vanished and fades(each))))
             or (kind == "collapsed-features" and (behind or at in constant or any(other <= at for other in dead)))
             or (kind == "dead-units" and (behind or any(other < at for other in dead)))
             or (kind == "saturated" and behind)
             or (kind == "vanishing-gradient" and (dead or (constant and each.value == 0)))
             or (kind in ("never-updated", "update-too-small") and any(at <= other for other in [*dead, *vanished]))
+            or (starved(each) and (kind == "update-too-small" or each.note == "the steps are 0"))
             or (kind == "exploding-gradient" and kind in gradients)
             # What is constant has no variance to be divided by.
             or (
