@@ -44,7 +44,23 @@ class Squeezed(nn.Module):
 @pytest.mark.parametrize("size", [2, 3, 8])
 def test_a_few_images_have_few_directions_and_that_is_no_collapse(size):
     torch.manual_seed(size)
-    assert findings(Squeezed(), lambda: (torch.randn(size, 3, 8, 8), torch.randn(size, 4))) == set()
+    assert findings(Squeezed(), lambda: (torch.randn(size, 3, 8, 8), torch.randn(size, 4)), 40) == set()
+
+
+@pytest.mark.parametrize(("size", "steps"), [(8, 5), (4, 10), (2, 25)])
+def test_a_collapse_of_small_batches_is_told_from_several_samples(size, steps):
+    torch.manual_seed(size)
+    net = nn.Sequential(nn.Conv2d(3, 16, 3), nn.ReLU(), nn.Conv2d(16, 16, 3), nn.Flatten(), nn.Linear(256, 4))
+
+    def batch():
+        return torch.randn(size, 3, 8, 8), torch.randn(size, 4)
+
+    assert findings(net, batch, 40) == set()
+    with torch.no_grad():
+        net[2].weight.copy_(net[2].weight[:1].expand_as(net[2].weight))
+        net[2].bias.zero_()
+    assert findings(net, batch, 2) == set()  # of so few images nothing is said
+    assert findings(net, batch, steps) == {("collapsed-features", "2")}
 
 
 @pytest.mark.parametrize("scale", [(1.0,), (1.0, 0.05)])

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 import viztool
 from viztool.monitor import measures
 from viztool.monitor.measured import Measured, joined
+from viztool.monitor.pool import Pool
 from viztool.monitor.quantities import QUANTITIES
 from viztool.monitor.sample import Sample, as_array
 from viztool.monitor.updates import noise_scale
@@ -66,24 +67,51 @@ def test_moments_gradients_and_updates_are_those_of_the_step(dtype):
     assert found["network"]["input sd"] == pytest.approx(x.std().item(), rel=1e-3)
 
 
+def rank_of(x):
+    return measures.effective_rank(measures.correlations(x), len(x))
+
+
 def test_effective_rank_is_the_participation_ratio_of_the_eigenvalues():
     x = torch.randn(64, 12, 4) @ torch.randn(4, 4)
     x[:, 6:] = x[:, :6] * 3 + 0.1 * torch.randn(64, 6, 4)
-    rank, units, images = measures.effective_rank(x)
+    rank, units, images = rank_of(x)
     vectors = x.transpose(1, 2).flatten(0, 1).double().numpy()
     values = np.linalg.eigvalsh(np.corrcoef(vectors.T))
     assert rank.item() == pytest.approx(values.sum() ** 2 / (values**2).sum(), rel=1e-4)
     assert (units.item(), images.item()) == (12, 64)
     same = torch.randn(64, 1, 4).expand(64, 12, 4)
-    assert measures.effective_rank(same)[0].item() == pytest.approx(1, abs=1e-5)
-    assert measures.effective_rank(torch.ones(8, 5, 3)).tolist() == [0, 0, 8]
+    assert rank_of(same)[0].item() == pytest.approx(1, abs=1e-5)
+    assert rank_of(torch.ones(8, 5, 3)).tolist() == [0, 0, 8]
 
 
 def test_the_directions_of_what_is_given_are_those_of_its_covariance():
     x = torch.randn(64, 12, 4) * torch.linspace(0.1, 3, 12)[:, None]
     values = np.linalg.eigvalsh(np.cov(x.transpose(1, 2).flatten(0, 1).double().numpy().T))
-    assert measures.directions(x).item() == pytest.approx(values.sum() ** 2 / (values**2).sum(), rel=1e-4)
-    assert measures.directions(torch.randn(64, 1, 4)).item() == pytest.approx(1, abs=1e-5)
+    assert measures.directions(measures.covariances(x)).item() == pytest.approx(
+        values.sum() ** 2 / (values**2).sum(), rel=1e-4
+    )
+    assert measures.directions(measures.covariances(torch.randn(64, 1, 4))).item() == pytest.approx(1, abs=1e-5)
+
+
+def test_small_batches_together_tell_of_as_many_directions_as_a_large_one():
+    mixed = torch.randn(12, 12).double()
+
+    def of(count, size):
+        pool = Pool()
+        for _ in range(count):
+            units = (torch.randn(size, 12).double() @ mixed + 5 * torch.randn(12)).float()  # each about its own mean
+            matrix, images = pool.add("a", measures.correlations(units[:, :, None]), size)
+        return measures.effective_rank(matrix, images)[0].item(), images
+
+    whole, _ = of(1, 4000)
+    assert of(1, 4000)[1] == 4000
+    assert [of(count, 8)[1] >= 16 for count in (1, 2, 3)] == [False, False, True]
+    assert of(200, 8)[1] == pytest.approx(32, abs=1) and of(400, 2)[1] == pytest.approx(33, abs=1)
+    assert np.mean([of(40, 8)[0] for _ in range(20)]) == pytest.approx(of(1, 33)[0], rel=0.25)
+    assert np.mean([of(40, 8)[0] for _ in range(20)]) > 0.6 * whole > 0.6 * 3
+    pool = Pool()
+    pool.add("a", torch.full((12, 12), torch.nan), 8)
+    assert bool(pool.add("a", torch.eye(12), 8)[0].isfinite().all())  # what was no number is not kept
 
 
 @pytest.mark.parametrize("bad", [torch.nan, torch.inf])

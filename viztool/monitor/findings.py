@@ -21,6 +21,7 @@ from viztool.monitor.held import Held, crosses, degree_of, streak_of
 from viztool.monitor.layers_by_name import layer_of
 from viztool.monitor.measured import Values
 from viztool.monitor.place import crossing
+from viztool.monitor.pool import ENOUGH
 from viztool.monitor.rules import RULES, Rule
 from viztool.monitor.sample import Sample
 from viztool.render.numbers import number
@@ -197,7 +198,7 @@ class Book:
         if rule.kind in ("saturated", "collapsed-features") and name in outputs[-_ENDING[rule.kind] :]:
             return False  # an answer may be sure of itself, and two classes are one direction
         if rule.kind == "collapsed-features":
-            enough = numbers.get("units", 0) >= _FEWEST_UNITS and numbers["rank images"] >= _FEWEST_FOR_RANK
+            enough = numbers.get("units", 0) >= _FEWEST_UNITS and numbers["rank images"] >= ENOUGH
             own = numbers.get("rank given", inf) >= rule.threshold  # else it hands on what it is given
             return enough and own and numbers.get("varies", 1) > _VARIES
         if rule.kind == "constant-output":
@@ -254,7 +255,6 @@ _APART = 1e-3  # of the others' update: the first layers of squeeze-and-excitati
 _MANY = 4  # layers of which a fault is one of all
 _FEWEST_IMAGES = 32
 _FEWEST_UNITS = 8  # chance alone makes three or four units say nearly the same: the first layers of small generators
-_FEWEST_FOR_RANK = 16  # images in one forward: places of one image are alike, and behind a pooling there is one
 _VARIES = 1e-3
 _ENDING = {"saturated": 2, "collapsed-features": 1}
 

@@ -71,41 +71,51 @@ def spread(x: Tensor) -> Tensor:
     return torch.stack([across, values.square().sum() / n])
 
 
-def effective_rank(x: Tensor) -> Tensor:
-    """(3,): in how many directions a sample (n, C, P) of features varies, how many units vary at all, and n.
-
-    The participation ratio of the eigenvalues of the units' correlation matrix R: (Σλ)² / Σλ² = k² / ‖R‖², between 1
-    (all units say the same) and k. Of at most 64 units and 256 places. Gao et al. 2017, eq. 4; no eigenvalues needed.
-    Few images allow few directions whatever the features are: two of one place each, a single one.
-    """
-    count = max(1, _VECTORS // x.shape[0])
-    some = _spaced(_spaced(x, 1, _UNITS), 2, count).float()
-    vectors = some.transpose(1, 2).flatten(0, 1)
-    centred = vectors - vectors.mean(0)
+def correlations(x: Tensor) -> Tensor:
+    """(k, k): of the units of a sample (n, C, P), 0 of what does not vary. Of at most 64 units and 256 places."""
+    vectors, centred = _about_mean(x)
     size = torch.linalg.vector_norm(centred, dim=0)
     varies = size > 1e-5 * torch.linalg.vector_norm(vectors, dim=0).clamp_min(1e-30)
     unit = torch.where(varies, centred / size.clamp_min(1e-30), 0)
     with torch.autocast(x.device.type, enabled=False):
-        correlation = unit.T @ unit
-    live = varies.sum()
-    images = torch.full((), x.shape[0], dtype=torch.float32, device=x.device)
-    return torch.stack([live.float().square() / correlation.square().sum().clamp_min(1e-30), live.float(), images])
+        found: Tensor = unit.T @ unit
+    return found
 
 
-def directions(x: Tensor) -> Tensor:
-    """(1,): in how many directions what a layer is given, a sample (n, C, P), varies.
+def covariances(x: Tensor) -> Tensor:
+    """(k, k): the same, each unit by its size; their trace is 1."""
+    _, centred = _about_mean(x)
+    centred = centred / torch.linalg.vector_norm(centred).clamp_min(1e-30)
+    with torch.autocast(x.device.type, enabled=False):
+        found: Tensor = centred.T @ centred
+    return found
 
-    As `effective_rank`, but of the covariance: a layer mixes its inputs by their size. What it puts out has few
-    directions where this has.
+
+def effective_rank(correlation: Tensor, images: float) -> Tensor:
+    """(3,): in how many directions units vary, how many of them vary at all, and of how many images this is.
+
+    The participation ratio of the eigenvalues of their correlations: (Σλ)² / Σλ² = k² / ‖R‖², between 1 (all units say
+    the same) and k. Gao et al. 2017, eq. 4; no eigenvalues needed. Few images allow few directions whatever the
+    features are: two of one place each, a single one.
     """
+    live = (correlation.diagonal() > 0).sum(dtype=torch.float32)
+    return torch.stack([directions(correlation), live, torch.full_like(live, images)])
+
+
+def directions(covariance: Tensor) -> Tensor:
+    """(): the participation ratio. Of what a layer is given, of covariances: it mixes its inputs by their size.
+
+    What it puts out has few directions where this has.
+    """
+    found: Tensor = covariance.diagonal().sum().square() / covariance.square().sum().clamp_min(1e-30)
+    return found
+
+
+def _about_mean(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Vectors of features, and the same about their mean."""
     some = _spaced(_spaced(x, 1, _UNITS), 2, max(1, _VECTORS // x.shape[0])).float()
     vectors = some.transpose(1, 2).flatten(0, 1)
-    centred = vectors - vectors.mean(0)
-    centred = centred / torch.linalg.vector_norm(centred).clamp_min(1e-30)  # so that the trace is 1
-    with torch.autocast(x.device.type, enabled=False):
-        covariance = centred.T @ centred
-    count: Tensor = 1 / covariance.square().sum(dtype=torch.float32).clamp_min(1e-30)
-    return count.reshape(1)
+    return vectors, vectors - vectors.mean(0)
 
 
 def bounded_by_rank(layer: nn.Module) -> bool:

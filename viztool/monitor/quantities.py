@@ -86,7 +86,8 @@ QUANTITIES: dict[str, Quantity] = {
     "rank": Quantity(
         "effective rank",
         "directions",
-        "participation ratio of the eigenvalues of the units' correlations, of 64 units at most (Gao et al. 2017)",
+        "participation ratio of the eigenvalues of the units' correlations, of 64 units at most (Gao et al. 2017); of "
+        "batches of fewer than 16 images, of several samples together",
         log=True,
     ),
     "varies": Quantity(

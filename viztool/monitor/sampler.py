@@ -18,6 +18,8 @@ from viztool.monitor.measures import (
     attention_of,
     bounded_by_rank,
     bounds_of,
+    correlations,
+    covariances,
     decided,
     directions,
     drift_of_norm,
@@ -30,6 +32,7 @@ from viztool.monitor.measures import (
     squares,
     tops,
 )
+from viztool.monitor.pool import Pool
 from viztool.tensors.tree import tensors_in
 
 _MOST_CALLS = 8  # of a layer in one forward, by name; later ones are added to the last
@@ -80,6 +83,7 @@ class Sampler:
         self._inner = ExitStack()
         self._layouts = Layouts()
         self._pauses = False
+        self._together, self._given_together = Pool(), Pool()
         self.forget()
 
     def forget(self) -> None:
@@ -183,7 +187,8 @@ class Sampler:
         if len(floating) == 1 and bounded_by_rank(module):
             x = sample_of(self._layouts.as_units(module, floating[0]))
             if x.shape[0] > 1:
-                seen.add("rank given", directions(x), "last")
+                matrix, _ = self._given_together.add(key, covariances(x), x.shape[0])
+                seen.add("rank given", directions(matrix).reshape(1), "last")
         given = next(iter(floating), None)
         if given is None:
             return
@@ -242,7 +247,8 @@ class Sampler:
         if some.shape[0] > 1:
             seen.add("spread", spread(some), "sum")
             if some.shape[1] > 1:
-                seen.add("rank", effective_rank(some), "last")
+                matrix, images = self._together.add(key, correlations(some), some.shape[0])
+                seen.add("rank", effective_rank(matrix, images), "last")
         bounds = bounds_of(module)
         if bounds is not None:
             seen.add("saturated", saturated(some, *bounds), "sum")
