@@ -192,6 +192,8 @@ def test_the_page_says_what_was_found_and_fetches_nothing(tmp_path):
         found = tab.run("[...document.querySelectorAll('[data-finding]')].map(each => ({...each.dataset}))")
         assert [(each["kind"], each["layer"], each["since"]) for each in found] == [("dead-units", "2", "0")]
         assert health.findings[0].evidence[1:] in tab.run("document.body.innerText")
+        maps = tab.run("[...document.querySelectorAll('.map')].map(each => each.dataset.quantity)")
+        assert maps[0] == "dead" and maps[1] == "mean"
         assert tab.run("document.querySelectorAll('[data-quantity=dead] canvas').length") == 2
         assert tab.run("document.querySelectorAll('[data-plot=loss] path').length") == 1
         tab.page.hover("[data-quantity=dead] figure canvas", position={"x": 3, "y": 3})
@@ -201,6 +203,22 @@ def test_the_page_says_what_was_found_and_fetches_nothing(tmp_path):
         assert tab.run("document.documentElement.scrollWidth <= innerWidth")
         assert tab.errors == []
         assert [url for url in tab.requests if not url.startswith(("file:", "about:"))] == []
+
+
+def test_a_page_shows_first_what_a_finding_is_told_from_and_a_rate_of_0_as_a_line(tmp_path):
+    net = small()
+    own = list(net[3].parameters())
+    others = [each for name, each in net.named_parameters() if not name.startswith("3.")]
+    optimizer = torch.optim.SGD([{"params": others}, {"params": own, "lr": 0.0}], 0.01)
+    with viztool.monitor(net, optimizer, every=1, quiet=True) as health:
+        train(net, optimizer, 5)
+    assert [(finding.kind, finding.layer) for finding in health.findings] == [("never-updated", "3")]
+    path = health.save(tmp_path / "health.html")
+    with chromium() as tab:
+        tab.open(path)
+        assert tab.run("document.querySelector('.map').dataset.quantity") == "update"
+        line = "document.querySelector('[data-plot=\"lr of group 1\"] path').getAttribute('d')"
+        assert tab.run(line).count("L") == 4
 
 
 def test_names_are_text_never_markup(tmp_path):

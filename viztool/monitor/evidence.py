@@ -20,7 +20,8 @@ def told(rule: Rule, key: str, value: float, more: int, note: str, sample: Sampl
         return "the gradient of the loss became NaN or infinite between samples; the first layer is not known"
     if rule.kind == "not-finite":
         where = {"input": "in the input", "output": "in its output", "gradient": "in the gradient at its output"}
-        return f"{number(value, '.0f')} values are NaN or infinite {where.get(note, note)}{called}{others}"
+        values = "1 value is" if value == 1 else f"{number(value, '.0f')} values are"
+        return f"{values} NaN or infinite {where.get(note, note)}{called}{others}"
     if rule.kind == "input-not-normalised":
         return f"the input has {note} (threshold {threshold} for either, {over})"
     if rule.kind == "dead-units":
@@ -44,7 +45,8 @@ def told(rule: Rule, key: str, value: float, more: int, note: str, sample: Sampl
         return f"none of its parameters moved in the steps of {rule.samples} samples: {note}{before}"
     if rule.kind == "collapsed-features":
         units = round(numbers.get("units", 0))
-        return f"{units} units{called} vary in {figure} directions (threshold {threshold}, {over}){others}"
+        ways = f"{figure} direction{'' if figure == '1' else 's'}"
+        return f"{units} units{called} vary in {ways} (threshold {threshold}, {over}){others}"
     if rule.kind == "constant-output":
         return f"its output{called} differs between images by {figure} of its size (threshold {threshold}, {over})" + (
             "" if not more else f"; so in {more} layer{'s' if more > 1 else ''} after it"

@@ -249,6 +249,12 @@ class Book:
         return Finding(each.rule.kind, layer_of(each.key), since, evidence, each.rule.advice)
 
 
+def shown_by(findings: Iterable[Finding]) -> list[str]:
+    """The quantities in which findings can be seen, worst first."""
+    seen = [rule.quantity for each in findings for rule in RULES if rule.kind == each.kind]
+    return list(dict.fromkeys("update" if name == "moved" else name for name in seen))
+
+
 _WINDOW = 3  # samples that a unit must be dead in, and that a drift begins with
 _PAST = 24  # gradient norms that a surge is told from
 _APART = 1e-3  # of the others' update: the first layers of squeeze-and-excitation have 8e-3 in trainings that work

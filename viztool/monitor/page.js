@@ -162,6 +162,7 @@ function heatmap(quantity) {
 // Curves of one quantity, one for each run. lines: [steps, values, colour, name].
 function plot(title, lines, log, range) {
   const width = 300, height = 130, left = 44, bottom = 16, up = 6;
+  log = log && lines.some(([, values]) => values.some(value => value > 0));  // a learning rate of 0 is a line, too
   const good = lines.flatMap(([, values]) => [...values].filter(value => Number.isFinite(value) && (!log || value > 0)));
   const figure = element("figure", "", { "data-plot": title });
   figure.append(element("h3", title));
@@ -238,7 +239,7 @@ async function start() {
   byId("about").textContent = head.runs.map(run => `${head.runs.length > 1 ? `${nameOf(run)}: ` : ""}${run.about.optimizer || ""}, ${said(run.about.parameters ?? NaN, 9)} parameters, ${said(run.samples, 9)} samples, one every ${run.about.every} steps`).join(" · ");
   findings();
   network();
-  for (const quantity of Object.keys(head.quantities)) if (head.runs.some(run => quantity in run.values)) byId("maps").append(heatmap(quantity));
+  for (const quantity of new Set([...head.first, ...Object.keys(head.quantities)])) if (head.runs.some(run => quantity in run.values)) byId("maps").append(heatmap(quantity));
   byId("choose").append(...everyLayer.map(([name]) => element("option", shownLayer(name), { value: name })));
   byId("choose").addEventListener("change", event => choose(event.target.value));
   choose(head.runs[0].findings.length ? head.runs[0].findings[0].layer : (everyLayer[0] || [""])[0]);

@@ -15,6 +15,7 @@ import numpy as np
 from matplotlib import colormaps
 
 from viztool.images import mark_of
+from viztool.monitor.findings import shown_by
 from viztool.monitor.quantities import QUANTITIES
 from viztool.monitor.run import Run
 from viztool.render.policy import content_policy
@@ -72,7 +73,9 @@ def _packed(runs: Sequence[Run]) -> bytes:
         name: {"title": q.title, "unit": q.unit, "says": q.says, "log": q.log, "signed": q.signed, "range": q.range}
         for name, q in QUANTITIES.items()
     }
-    head = json.dumps({"runs": told, "quantities": quantities, "colours": _colours()}, allow_nan=False).encode()
+    first = shown_by(finding for run in runs for finding in run.findings)
+    everything = {"runs": told, "quantities": quantities, "first": first, "colours": _colours()}
+    head = json.dumps(everything, allow_nan=False).encode()
     head += b" " * (-len(head) % 4)
     numbers = b"".join(np.ascontiguousarray(array, "<f4").tobytes() for array in arrays)
     return gzip.compress(len(head).to_bytes(4, "little") + head + numbers, 6, mtime=0)

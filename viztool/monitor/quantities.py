@@ -103,5 +103,7 @@ QUANTITIES: dict[str, Quantity] = {
         log=True,
     ),
 }
-"""In the order of the page. Of the whole network beside: the input's mean and sd, the loss, the learning rates, the
-gradient noise scale."""
+"""In the order of the page, after those that findings are told from.
+
+Of the whole network beside: the input's mean and sd, the loss, the learning rates, the gradient noise scale.
+"""

@@ -83,7 +83,7 @@ RULES: tuple[Rule, ...] = (
     Rule(
         *("never-updated", "moved", "below", 0, 3),
         "Give the layer's parameters to the optimizer, or say that they are frozen: requires_grad_(False); if no "
-        "gradient comes, look for a detach() or no_grad() behind it.",
+        "gradient comes, look for a detach() or no_grad() behind it; if the steps are 0, at the learning rate.",
         "no number moved",
     ),
     Rule(

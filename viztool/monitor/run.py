@@ -86,6 +86,8 @@ class History:
     def note(self, step: int, appeared: Sequence[Finding], gone: Sequence[Finding], now: Sequence[Finding]) -> None:
         """The findings of a sample."""
         open_ = {(span.kind, span.layer): span for span in self.spans if span.until is None}
+        named = {finding.kind for finding in appeared} & {"not-finite"}  # of the same the layer is known now
+        self.spans = [span for span in self.spans if span.until is not None or span.kind not in named]
         for finding in gone:
             open_[finding.kind, finding.layer].until = step
         for finding in now:

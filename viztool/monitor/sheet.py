@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from viztool.monitor.findings import shown_by
 from viztool.monitor.layers_by_name import layer_of, shown
 from viztool.monitor.quantities import QUANTITIES
-from viztool.monitor.rules import RULES
 from viztool.monitor.run import Run
 from viztool.render.canvas import Canvas
 from viztool.render.health_sheet import DepthMap, HealthPage, Said, Scale, health_page
@@ -62,8 +62,7 @@ def _notes(run: Run) -> list[str]:
 
 
 def _maps(run: Run) -> list[DepthMap]:
-    told = [rule.quantity for f in run.findings for rule in RULES if rule.kind == f.kind]
-    wanted = [name for name in dict.fromkeys([*told, *_USUAL]) if name in run.values and name != "moved"]
+    wanted = [name for name in dict.fromkeys([*shown_by(run.findings), *_USUAL]) if name in run.values]
     found = frozenset(f.layer for f in run.findings)
     every = max(1, -(-len(run.steps) // _COLUMNS))
     maps = []
