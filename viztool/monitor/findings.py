@@ -19,9 +19,8 @@ from viztool.monitor.causes import badness, causes
 from viztool.monitor.evidence import told
 from viztool.monitor.held import Held, crosses, degree_of, streak_of
 from viztool.monitor.layers_by_name import layer_of
-from viztool.monitor.measured import Values
+from viztool.monitor.measured import ENOUGH, Values
 from viztool.monitor.place import crossing
-from viztool.monitor.pool import ENOUGH
 from viztool.monitor.rules import RULES, Rule
 from viztool.monitor.sample import Sample
 from viztool.render.numbers import number

@@ -12,6 +12,9 @@ How = Literal["sum", "max", "last", "moments"]
 """How the same measure of two micro-batches, or of two processes, becomes one."""
 Values = npt.NDArray[np.float64]
 
+ENOUGH = 16
+"""Images that tell in how many directions features vary: places of one are alike, and behind a pooling there is one."""
+
 
 def joined(one: Any, other: Any) -> list[Any]:
     """What `viztool.monitor.measures.moments` gives of both together (Chan et al. 1979). Tensors or arrays."""

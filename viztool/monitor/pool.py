@@ -5,8 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-ENOUGH = 16
-"""Images that tell in how many directions features vary: places of one are alike, and behind a pooling there is one."""
+from viztool.monitor.measured import ENOUGH
 
 
 class Pool:
