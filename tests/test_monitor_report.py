@@ -14,11 +14,13 @@ from click.testing import CliRunner
 from explorer_browser import chromium
 from monitor_nets import small, train
 from PIL import Image
+from rich.console import Console
 
 import viztool
 from viztool.cli import main
 from viztool.images import read_mark
 from viztool.monitor import read_log
+from viztool.monitor.live import Following
 from viztool.monitor.log import LogError
 from viztool.monitor.run import History, Row
 
@@ -57,6 +59,36 @@ def test_a_log_can_be_read_while_it_is_written_and_after_a_crash(tmp_path):
     health.close()
     path.write_bytes(path.read_bytes() + b'{"step":4,"val')
     assert len(read_log(path).run.steps) == 2
+
+
+def test_who_follows_a_log_waits_for_it_and_begins_anew_with_another_in_its_place(tmp_path):
+    path = tmp_path / "run.jsonl"
+    following = Following(path)
+
+    def shown():
+        console = Console(width=200, file=io.StringIO())
+        console.print(following.look())
+        return console.file.getvalue().splitlines()[0].replace(str(tmp_path), "")
+
+    assert shown() == "/run.jsonl is not there yet"
+    path.touch()
+    assert shown() == "/run.jsonl has no sample yet"
+    broken(path, 24)
+    long = path.read_bytes()
+    assert shown() == "Sequential · step 22 · 12 samples"
+    path.write_bytes(b"")
+    assert shown() == "/run.jsonl has no sample yet"
+    path.unlink()
+    assert shown() == "/run.jsonl is not there yet"
+    broken(path, 2)
+    assert shown() == "Sequential · step 0 · 1 sample"
+    path.rename(tmp_path / "run.1.jsonl")
+    broken(path, 30)  # already longer than what was read
+    assert shown() == "Sequential · step 28 · 15 samples"
+    path.write_bytes(long)
+    assert shown() == "Sequential · step 22 · 12 samples"
+    path.write_bytes(b"".join(long.splitlines(keepends=True)[:5]))  # a training that goes on at an earlier step
+    assert shown() == "Sequential · step 8 · 5 samples"
 
 
 @pytest.mark.parametrize(

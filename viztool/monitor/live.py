@@ -29,11 +29,14 @@ class Following:
         self._reader = Reader(path)
 
     def look(self) -> RenderableType:
-        """What there is now, to be shown."""
+        """What there is now, to be shown. A training that is to come makes its log with its first sample."""
+        path = self._reader.path
+        if not path.exists():
+            return Text(f"{path} is not there yet")
         try:
             run = self._reader.read()
         except LogError as error:
-            if not self._reader.path.exists() or self._reader.path.stat().st_size:
+            if path.exists() and path.stat().st_size:
                 raise
             return Text(str(error))
         return shown_run(run)
@@ -45,7 +48,8 @@ class Following:
 
 def shown_run(run: Run) -> RenderableType:
     """The findings, the loss, and the last sample of the layers."""
-    head = Text(f"{run.about.get('network', 'a network')} · step {run.steps[-1]:,} · {run.samples:,} samples")
+    samples = f"{run.samples:,} sample{'' if run.samples == 1 else 's'}"
+    head = Text(f"{run.about.get('network', 'a network')} · step {run.steps[-1]:,} · {samples}")
     parts: list[RenderableType] = [head]
     loss = run.network.get("loss")
     if loss is not None and np.isfinite(loss).any():

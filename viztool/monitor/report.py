@@ -131,20 +131,28 @@ class Comparison(Told):
 
 
 class Reader:
-    """Reads a log, and what is added to it meanwhile."""
+    """Reads a log, and what is added to it meanwhile; from its beginning if another has taken its place."""
 
     def __init__(self, path: str | PathLike[str]) -> None:
         self.path = Path(path)
+        self._advice = {rule.kind: rule.advice for rule in RULES}
+        self._begin(b"")
+
+    def _begin(self, head: bytes) -> None:
+        """Know nothing yet. head: the first line."""
+        self._head = head
         self.about: dict[str, Any] = {"log": self.path.name}
         self._layers: list[tuple[str, str]] = []
         self._history = History()
         self._findings: list[Finding] = []
         self._place = 0
-        self._advice = {rule.kind: rule.advice for rule in RULES}
 
     def read(self) -> Run:
         """Take in all that is new. Raises LogError if it is no log, or has no sample at all."""
         newest = b""
+        head = next(lines_of(self.path), b"")
+        if head != self._head or self.path.stat().st_size < self._place:
+            self._begin(head)
         for newest in lines_of(self.path, self._place):
             self._add(newest)
             self._place += len(newest)
