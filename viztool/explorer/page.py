@@ -21,7 +21,7 @@ from viztool.explorer.look import Look
 from viztool.explorer.payload import LARGE, Payload
 from viztool.explorer.world import World
 from viztool.images import atomic_write, mark_of
-from viztool.render.policy import content_policy
+from viztool.render.web import sealed_page, shared
 from viztool.results import Result, versions
 
 SUFFIXES = (".html", ".htm")
@@ -46,19 +46,15 @@ class Page(Result):
     def html(self) -> str:
         """The whole page."""
         room = files("viztool.explorer")
-        style = room.joinpath("page.css").read_text(encoding="utf-8")
-        script = "".join(room.joinpath("js").joinpath(f"{part}.js").read_text(encoding="utf-8") for part in _SCRIPTS)
-        script = f'"use strict";\n(() => {{\n{script}}})();\n'
-        template = Template(room.joinpath("page.html").read_text(encoding="utf-8"))
-        return template.substitute(
-            policy=content_policy(script, style),
-            mark=html.escape(mark_of(self.numbers).text),
-            title=html.escape(f"{self.looks[0].subject.network} on {self.looks[0].subject.source}"),
-            style=style,
-            sheet=_jpeg(self.picture()),
-            alt=html.escape(self.in_words),
-            payload=base64.b64encode(self.payload.packed).decode(),
-            script=script,
+        parts = [room.joinpath("js").joinpath(f"{part}.js").read_text(encoding="utf-8") for part in _SCRIPTS]
+        body = Template(room.joinpath("page.html").read_text(encoding="utf-8"))
+        return sealed_page(
+            body.substitute(sheet=_jpeg(self.picture()), alt=html.escape(self.in_words)),
+            room.joinpath("page.css").read_text(encoding="utf-8"),
+            f'"use strict";\n(() => {{\n{"".join([shared("theme.js"), *parts])}}})();\n',
+            title=f"{self.looks[0].subject.network} on {self.looks[0].subject.source}",
+            mark=mark_of(self.numbers).text,
+            payload=self.payload.packed,
         )
 
     @property

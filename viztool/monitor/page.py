@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import gzip
 import html
 import json
@@ -18,7 +17,7 @@ from viztool.images import mark_of
 from viztool.monitor.findings import shown_by
 from viztool.monitor.quantities import QUANTITIES
 from viztool.monitor.run import Run
-from viztool.render.policy import content_policy
+from viztool.render.web import sealed_page
 
 _HIDDEN = ("moved",)
 """Quantities that rules look at, and nobody needs to see."""
@@ -27,17 +26,15 @@ _HIDDEN = ("moved",)
 def page_of(runs: Sequence[Run], numbers: Mapping[str, Any], in_words: str) -> str:
     """The whole page, of one training or of several beside one another."""
     room = files("viztool.monitor")
-    style = room.joinpath("page.css").read_text(encoding="utf-8")
-    script = room.joinpath("page.js").read_text(encoding="utf-8")
-    template = Template(room.joinpath("page.html").read_text(encoding="utf-8"))
-    return template.substitute(
-        policy=content_policy(script, style),
-        mark=html.escape(mark_of(numbers).text),
-        title=html.escape(f"Health of {', '.join(dict.fromkeys(_title(run) for run in runs))}"),
-        style=style,
-        words=html.escape(in_words),
-        payload=base64.b64encode(_packed(runs)).decode(),
-        script=script,
+    title = f"Health of {', '.join(dict.fromkeys(_title(run) for run in runs))}"
+    body = Template(room.joinpath("page.html").read_text(encoding="utf-8"))
+    return sealed_page(
+        body.substitute(title=html.escape(title), words=html.escape(in_words)),
+        room.joinpath("page.css").read_text(encoding="utf-8"),
+        room.joinpath("page.js").read_text(encoding="utf-8"),
+        title=title,
+        mark=mark_of(numbers).text,
+        payload=_packed(runs),
     )
 
 

@@ -47,11 +47,6 @@ function setScale(scale) {
   showUnit();
 }
 
-function setTheme(theme) {
-  document.documentElement.dataset.theme = theme;
-  byId("theme").textContent = theme === "dark" ? "Light" : "Dark";
-}
-
 function tell(text) {
   byId("count").textContent = text;
   setTimeout(() => { if (byId("count").textContent === text) byId("count").textContent = ""; }, 2500);
@@ -149,7 +144,6 @@ function listen() {
   byId("heat").addEventListener("change", paintPhoto);
   byId("link").addEventListener("click", copyLink);
   byId("png").addEventListener("click", savePng);
-  byId("theme").addEventListener("click", () => setTheme(document.documentElement.dataset.theme === "dark" ? "light" : "dark"));
   byId("help").addEventListener("click", () => byId("keys").showModal());
   byId("more").addEventListener("click", () => { state.listed = Infinity; showUnit(); });
   byId("photo").addEventListener("click", event => {
@@ -167,11 +161,10 @@ function listen() {
     byId("bar").textContent = `Row ${place.row}, column ${place.column}: ${said(value)}`;
   });
   map.addEventListener("pointerleave", () => { glance.hidden = true; });
-  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", event => setTheme(event.matches ? "dark" : "light"));
 }
 
 async function start() {
-  setTheme(matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light");
+  startTheme();
   const { head: found, bytes } = await unpack(byId("payload").textContent);
   byId("payload").remove();
   [head, arrays] = [found, new Arrays(bytes)];
