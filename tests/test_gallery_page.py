@@ -125,3 +125,36 @@ def test_it_needs_nothing_from_elsewhere():
     local = [source for source in parser.found if not source.startswith("data:")]
     assert len(local) >= 2 * len(PIECES)
     assert [source for source in local if not (GALLERY / source).exists()] == []
+
+
+def test_escape_ends_a_search(shown):
+    shown.press("/")
+    shown.press("q")
+    assert len(visible(shown)) < len(PIECES)
+    shown.press("Escape")
+    assert visible(shown) == [piece.name for piece in PIECES]
+    assert shown.run("document.activeElement.id") == ""
+
+
+@pytest.mark.parametrize(("scheme", "other"), [("light", "dark"), ("dark", "light")])
+def test_it_is_as_light_as_the_system_until_one_chooses(browser, scheme, other):
+    pages = {"light": "rgb(255, 255, 255)", "dark": "rgb(22, 25, 29)"}
+    browser.page.emulate_media(color_scheme=scheme)
+    browser.open((GALLERY / "index.html").as_uri())
+    background = "getComputedStyle(document.body).backgroundColor"
+    assert browser.run(background) == pages[scheme]
+    browser.page.click("#theme")
+    assert browser.run(background) == pages[other]
+    assert browser.run("document.getElementById('theme').textContent").lower() == scheme
+    browser.page.emulate_media(color_scheme="light")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_no_rule_of_axe_is_violated(browser, scheme):
+    axe = pytest.importorskip("axe_core_python.sync_playwright").Axe()
+    browser.page.emulate_media(color_scheme=scheme)
+    browser.open((GALLERY / "index.html").as_uri())
+    browser.run(axe.axe_script)
+    found = browser.run("axe.run().then(found => found.violations.map(one => [one.id, one.nodes.map(n => n.html)]))")
+    browser.page.emulate_media(color_scheme="light")
+    assert found == []

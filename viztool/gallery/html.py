@@ -15,6 +15,7 @@ from PIL import Image
 
 import viztool
 from viztool.gallery.piece import Piece
+from viztool.render.web import shared
 
 _WIDTH = 700
 """Of a thumbnail, in pixels: twice what it is shown at."""
@@ -28,6 +29,8 @@ def page(folder: Path, pieces: Sequence[Piece]) -> str:
     buttons = [f'<button type="button" data-room="{escape(room)}">{escape(room)}</button>' for room in rooms]
     template = Template(files("viztool.gallery").joinpath("page.html").read_text(encoding="utf-8"))
     return template.substitute(
+        style=shared("page.css"),
+        theme=shared("theme.js"),
         rooms="\n".join(buttons),
         cards="\n".join(_card(folder, piece) for piece in pieces),
         footer=f"Made by <code>viztool gallery</code> · viztool {viztool.__version__} · "
