@@ -24,6 +24,7 @@ from viztool.atlas.build import build_atlas
 from viztool.atlas.part import read_part
 from viztool.atlas.ranges import ranges
 from viztool.errors import SettingError, ViztoolError
+from viztool.hooks.layouts import Layouts
 
 COUNT = 75  # five ranges, the last one short
 
@@ -423,3 +424,18 @@ def test_ranges_depend_on_the_number_of_photos_alone():
         assert bounds[0][0] == 0 and bounds[-1][1] == count
         assert all(a[1] == b[0] for a, b in pairwise(bounds))
         assert {stop - start for start, stop in bounds[:-1]} <= {bounds[0][1] - bounds[0][0]}
+
+
+def test_layouts_are_followed_in_the_first_batch_alone(photos, whole, tmp_path, monkeypatch):
+    begun, enter, so_far = [], Layouts.enter, []
+
+    def noted(self, *given):
+        begun.append(given[0])
+        enter(self, *given)
+
+    monkeypatch.setattr(Layouts, "enter", noted)
+    build(photos, tmp_path / "atlas", callback=lambda _: so_far.append(len(begun)))
+    assert begun[-8:] == ["", "0", "1", "2", "3", "4", "5", "6"]
+    assert so_far[1] > so_far[0]
+    assert so_far[2:] == [so_far[1]] * (len(ranges(COUNT)) - 1)
+    assert digests(tmp_path / "atlas") == whole[1]

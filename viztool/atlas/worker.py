@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from viztool.atlas.part import Part, Seen, write_part
 from viztool.atlas.ranges import BATCH, Bounds, part_file
@@ -26,7 +26,9 @@ from viztool.attribution.arriving import arriving
 from viztool.errors import ImageError, ModelError, ViztoolError
 from viztool.hooks.capture import capture
 from viztool.hooks.evaluating import evaluating
-from viztool.hooks.naming import unwrap
+from viztool.hooks.layout_memory import following
+from viztool.hooks.naming import named_layers, unwrap
+from viztool.hooks.watch import watch
 from viztool.images.bytes import decode
 from viztool.models.model import Model
 
@@ -161,11 +163,21 @@ def _read(job: Job, number: int) -> _Read:
 def _run(job: Job, x: Tensor, count: int) -> dict[str, Look]:
     """What is needed of each layer's maps of the first `count` photos."""
     half = torch.autocast(x.device.type, torch.bfloat16) if job.half else nullcontext()
-    names = list(job.layers)
     net = unwrap(job.model.net)
-    with running(job.model.name, x), half, capture(net, names, stop=True, maps=True, reduce=_looked) as acts:
-        net(x)
-    return {name: acts[name].first(count) for name in names}
+    named = named_layers(net)
+    looks: dict[int, Look] = {}
+    with running(job.model.name, x), half, following(net, x, until=job.layers) as layouts:
+
+        def note(name: str, layer: nn.Module, output: Tensor) -> None:
+            looks[id(layer)] = _looked(layouts.maps(name, output))
+
+        # In this order a layer's layout is found first, then its maps are looked at, then the forward may end.
+        with (
+            watch({name: named[name] for name in job.layers}, exit=note),
+            capture(net, list(job.layers), stop=True, reduce=lambda _: None),
+        ):
+            net(x)
+    return {name: looks[id(named[name])].first(count) for name in job.layers}
 
 
 def _relevances(job: Job, batch: _Batch) -> dict[str, npt.NDArray[np.float32]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -19,25 +19,30 @@ _remembered: weakref.WeakKeyDictionary[nn.Module, dict[Hashable, Layouts]] = wea
 
 
 @contextmanager
-def following(net: nn.Module, inputs: Any) -> Iterator[Layouts]:
+def following(net: nn.Module, inputs: Any, until: Iterable[str] = ()) -> Iterator[Layouts]:
     """The layouts of the layers in the forward of the network on `inputs` inside the block.
 
     Where they are remembered, of inputs of this size, nothing is watched: the network holds the same layers.
     Open it after other hooks that put something in the place of an output.
+
+    until: layers after which the forward may end; if it does, only theirs are remembered, for who asks for the same.
     """
     named = named_layers(net)
     sizes = tuple(tuple(tensor.shape[1:]) for tensor in tensors_in(inputs))
-    key = sizes, hash(tuple((name, type(layer)) for name, layer in named.items()))
+    whole = sizes, hash(tuple((name, type(layer)) for name, layer in named.items()))
+    some = *whole, frozenset(until)
     known = _remembered.setdefault(net, {})
-    if key in known:
-        yield known[key]
+    if whole in known or some in known:
+        yield known[whole if whole in known else some]
         return
     layouts = Layouts(named)
     with watch(named, enter=layouts.enter, exit=layouts.exit):
         yield layouts
     layouts.settle()
     if layouts.whole:
-        known[key] = layouts
+        known[whole] = layouts
+    elif until and layouts.have(until):
+        known[some] = layouts
 
 
 def layouts_of(net: nn.Module | object, x: Tensor) -> Layouts:

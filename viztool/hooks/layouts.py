@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any, NamedTuple
@@ -111,6 +111,10 @@ class Layouts:
     def of(self, layer: str) -> Layout | None:
         """The layout of the layer's last output; None if only its shape tells."""
         return self._found.get(self._watched[layer])
+
+    def have(self, layers: Iterable[str]) -> bool:
+        """Whether all of these have run."""
+        return all(self._watched[layer] in self._found for layer in layers)
 
     def of_tensor(self, tensor: Tensor) -> Layout | None:
         """The layout of what a layer put out, or of a view of it, while the forward runs."""
