@@ -78,10 +78,7 @@ class Tally:
     _means: list[Map] = field(default_factory=list)
     _codes: list[npt.NDArray[np.uint16]] = field(default_factory=list)
     _noted: int = 0
-    _counts: list[npt.NDArray[np.int64] | None] = field(init=False)
-
-    def __post_init__(self) -> None:
-        self._counts = [None] * self.channels
+    _counts: npt.NDArray[np.int64] | None = None
 
     def add(self, seen: Look, photos: npt.NDArray[np.int32], wanted: npt.NDArray[np.bool_]) -> None:
         """photos: the number of each, rising. wanted: those that count."""
@@ -123,24 +120,18 @@ class Tally:
         )
 
     def _counted(self) -> Counted:
-        few = self._noted <= _FEW * self.channels
-        if few and all(counts is None for counts in self._counts):
+        if self._counts is None and self._noted <= _FEW * self.channels:
             empty = np.zeros((self.channels, 0), np.uint16)
             return _runs(np.concatenate([empty, *(_by_channel(codes) for codes in self._codes)], axis=1))
-        self._count()
-        found = [_sparse(counts) for counts in self._counts]
-        return (
-            np.cumsum([0, *(len(places) for places, _ in found)], dtype=np.int64),
-            np.concatenate([np.zeros(0, np.uint16), *(places for places, _ in found)]),
-            np.concatenate([np.zeros(0, np.uint32), *(counts for _, counts in found)]),
-        )
+        return _sparse(self._count())
 
-    def _count(self) -> None:
+    def _count(self) -> npt.NDArray[np.int64]:
+        """(C, bins): of all that was noted."""
+        counts = np.zeros((self.channels, bins.COUNT), np.int64) if self._counts is None else self._counts
         for channel in range(self.channels if self._codes else 0):
-            codes = np.concatenate([part[:, channel].reshape(-1) for part in self._codes])
-            counts, before = bins.count(codes), self._counts[channel]
-            self._counts[channel] = counts if before is None else before + counts
-        self._codes, self._noted = [], 0
+            counts[channel] += bins.count(np.concatenate([part[:, channel].reshape(-1) for part in self._codes]))
+        self._counts, self._codes, self._noted = counts, [], 0
+        return counts
 
 
 def _ranks(values: Map, at: npt.NDArray[np.int64], photos: npt.NDArray[np.int32], width: int) -> Ranks:
@@ -177,8 +168,9 @@ def _runs(codes: npt.NDArray[np.uint16]) -> Counted:
     return rows, ordered.reshape(-1)[at], np.diff(at, append=ordered.size).astype(np.uint32)
 
 
-def _sparse(counts: npt.NDArray[np.int64] | None) -> tuple[npt.NDArray[np.uint16], npt.NDArray[np.uint32]]:
-    if counts is None:
-        return np.zeros(0, np.uint16), np.zeros(0, np.uint32)
-    places = np.flatnonzero(counts)
-    return places.astype(np.uint16), counts[places].astype(np.uint32)
+def _sparse(counts: npt.NDArray[np.int64]) -> Counted:
+    """Of counts (C, bins): those that are not 0."""
+    flat = counts.reshape(-1)
+    at = np.flatnonzero(flat)
+    rows = np.searchsorted(at, np.arange(len(counts) + 1) * bins.COUNT).astype(np.int64)
+    return rows, (at % bins.COUNT).astype(np.uint16), flat[at].astype(np.uint32)
