@@ -9,7 +9,7 @@ from attribution_nets import Gated, Residual
 from torch import nn
 
 from viztool.attribution import attribute
-from viztool.errors import LayerError, ViztoolError
+from viztool.errors import LayerError, SettingError, ViztoolError
 
 METHODS = ["lrp_epsilon", "lrp_zplus"]
 
@@ -156,7 +156,31 @@ def test_the_network_is_left_as_it_was():
             ViztoolError,
             "gradient cannot be sent through one unit; these can: lrp_epsilon, lrp_zplus",
         ),
-        ("lrp_zplus", ("1", 6), LayerError, "layer '1' has 6 channels; there is no 6"),
+        ("lrp_zplus", ("1", 6), LayerError, "layer '1' has 6 channels, 0 to 5, and no 6"),
+        (
+            "lrp_zplus",
+            "1",
+            SettingError,
+            "through is '1'; give a layer and a channel of it, such as ('blocks.4', 15)",
+        ),
+        (
+            "lrp_zplus",
+            ("1", "a"),
+            SettingError,
+            "through is ('1', 'a'); give a layer and a channel of it, such as ('blocks.4', 15)",
+        ),
+        (
+            "lrp_zplus",
+            ("1", 1.5),
+            SettingError,
+            "through is ('1', 1.5); give a layer and a channel of it, such as ('blocks.4', 15)",
+        ),
+        (
+            "lrp_zplus",
+            ("1", []),
+            SettingError,
+            "through is ('1', []); give a layer and a channel of it, such as ('blocks.4', 15)",
+        ),
         (
             "lrp_zplus",
             ("1", [0, 1]),

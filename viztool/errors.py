@@ -1,5 +1,7 @@
 """The errors viztool raises on purpose: one line that says what is wrong and what to do."""
 
+from numbers import Integral
+
 
 class ViztoolError(Exception):
     """Base of every error that viztool raises on purpose."""
@@ -15,6 +17,11 @@ class LayerError(ViztoolError):
 
 class ChannelError(LayerError):
     """A layer has no such channel."""
+
+
+def no_channel(layer: str, count: int, channel: int) -> ChannelError:
+    """That of a layer with so many channels."""
+    return ChannelError(f"layer {layer!r} has {count} channels, 0 to {count - 1}, and no {channel}")
 
 
 class UnrelatedError(LayerError):
@@ -35,3 +42,9 @@ class SettingError(ModelError):
 
 class TargetError(ViztoolError):
     """A class or score to explain is unknown, or does not fit the network's output."""
+
+
+def check_seed(seed: object) -> None:
+    """Raise SettingError for what random numbers cannot begin with."""
+    if isinstance(seed, bool) or not isinstance(seed, Integral) or not 0 <= seed < 2**32 - 2:
+        raise SettingError(f"seed is {seed!r}; give a whole number from 0 to {2**32 - 3}")

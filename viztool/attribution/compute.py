@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from viztool.attribution import registry
 from viztool.attribution.baseline import Baseline, baseline_of
 from viztool.attribution.through import Through, ways
-from viztool.errors import ViztoolError
+from viztool.errors import check_seed
 from viztool.heatmaps.heatmap import Heatmap, require_finite
 from viztool.hooks.evaluating import evaluating
 from viztool.hooks.frozen import frozen
@@ -60,9 +60,9 @@ def attribute(
     """
     chosen = registry.find(method)
     settings = chosen.with_options(options)
-    if through is not None and not chosen.through:
-        able = ", ".join(name for name in registry.names() if registry.find(name).through)
-        raise ViztoolError(f"{chosen.name} cannot be sent through one unit; these can: {able}")
+    if through is not None:
+        registry.require_through(chosen)
+    check_seed(seed)
     x, subjects = one_batch(model, photo, source)
     net = unwrap(model)
     with torch.inference_mode(False), torch.no_grad(), evaluating(net), frozen(net), watch({}):

@@ -91,6 +91,13 @@ names = _methods.names
 find = _methods.find
 
 
+def require_through(method: AttributionMethod) -> None:
+    """Raise ViztoolError for one that cannot be sent through single units alone."""
+    if not method.through:
+        able = ", ".join(name for name in names() if find(name).through)
+        raise ViztoolError(f"{method.name} cannot be sent through one unit; these can: {able}")
+
+
 def describe(name: str) -> str:
     """A method's title, its paper, and its formula in words and symbols."""
     found = find(name)

@@ -6,7 +6,8 @@ relevance, so the maps of all channels add up to the one of all that comes throu
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import operator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -16,11 +17,13 @@ from torch import Tensor, nn
 from torch.autograd.graph import GradientEdge, get_gradient_edge
 
 from viztool.attribution.passes import Pass
-from viztool.errors import LayerError, ViztoolError
+from viztool.errors import LayerError, SettingError, ViztoolError, no_channel
 from viztool.hooks.layout_memory import layouts_of
 from viztool.hooks.naming import named_layers, unwrap
 from viztool.hooks.select import Pattern, select
 from viztool.hooks.watch import watch
+from viztool.inspect.survey import survey_of
+from viztool.models.model import Model
 from viztool.tensors.graph import mend_norms
 
 Through: TypeAlias = "tuple[Pattern, int | Sequence[int]]"
@@ -49,19 +52,42 @@ class Ways:
 
 
 def ways(model: nn.Module | object, x: Tensor, through: Through) -> Ways:
-    """Raises LayerError for a layer or channel that is not there, ViztoolError for channels of several images."""
+    """Raises LayerError for a layer that is not there, ViztoolError for what is no channel or too many of them."""
     net = unwrap(model)
-    layer, asked = through
-    named = named_layers(net)
-    picked = select(named, layer)
+    layer, channels, each = _taken_apart(through)
+    picked = select(named_layers(net), layer)
     if len(picked) > 1:
         raise LayerError(f"{layer!r} picks {len(picked)} layers, {picked[0]!r} and others; name one")
-    each = not isinstance(asked, int)
-    channels = (asked,) if isinstance(asked, int) else tuple(asked)
     if each and len(x) > 1:
         raise ViztoolError(f"several channels go with one image, not with {len(x)}; pass the images one by one")
     layout = layouts_of(net, x).of(picked[0])
     return Ways(picked[0], channels, -1 if layout is not None and layout.channels == -1 else 1, each)
+
+
+def _taken_apart(through: Any) -> tuple[Pattern, tuple[int, ...], bool]:
+    """The layer, its channels, and whether they were given as several. Raises SettingError for anything else."""
+    wrong = SettingError(f"through is {through!r}; give a layer and a channel of it, such as ('blocks.4', 15)")
+    if not isinstance(through, (tuple, list)) or len(through) != 2:
+        raise wrong
+    layer, asked = through
+    each = isinstance(asked, Iterable) and not isinstance(asked, (str, bytes))
+    try:
+        channels = tuple(operator.index(channel) for channel in (asked if each else (asked,)))
+    except TypeError:
+        raise wrong from None
+    if not channels:
+        raise wrong
+    return layer, channels, each
+
+
+def check_through(model: Model, through: Through) -> None:
+    """Raise ViztoolError for a layer or a channel that a model does not have, before there is a photo."""
+    known, x = survey_of(model)
+    at = ways(model, x, through)
+    if at.layer in known.sites:
+        for channel in at.channels:
+            if not 0 <= channel < known.sites[at.layer].channels:
+                raise no_channel(at.layer, known.sites[at.layer].channels, channel)
 
 
 class Crossing:
@@ -90,7 +116,7 @@ class Crossing:
         count = self.value.shape[self._at.axis]
         for channel in self._at.channels:
             if not 0 <= channel < count:
-                raise LayerError(f"layer {name!r} has {count} channels; there is no {channel}")
+                raise no_channel(name, count, channel)
         mend_norms(*passed.ends.values())
         ends, starts = list(passed.ends.values()), list(passed.starts.values())
         (arrives,) = torch.autograd.grad(ends, [self.edge], starts, retain_graph=True, allow_unused=True)

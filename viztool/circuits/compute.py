@@ -13,7 +13,7 @@ from viztool.circuits.knock import Doubles, Replace, check_replace, edges
 from viztool.circuits.looking import Glance, Photos, glance, is_atlas, shots
 from viztool.circuits.measure import Instead, Run, Unit
 from viztool.circuits.result import Circuit, Guess
-from viztool.errors import LayerError, SettingError, ViztoolError
+from viztool.errors import LayerError, SettingError, ViztoolError, check_seed
 from viztool.hooks.evaluating import evaluating
 from viztool.hooks.frozen import frozen
 from viztool.hooks.naming import named_layers, unwrap
@@ -61,6 +61,7 @@ def circuit(
     between the two layers runs, and of their maps only what the unit sees, where that gives the same.
     Raises LayerError for a layer or channel that does not fit.
     """
+    check_seed(seed)
     check_replace(replace)
     net = unwrap(model)
     named = named_layers(net)

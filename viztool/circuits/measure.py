@@ -16,7 +16,7 @@ from viztool.circuits.knock import Doubles, Replace, Units, changes, leads_to_th
 from viztool.circuits.looking import Glance
 from viztool.circuits.result import Together
 from viztool.circuits.windows import Window, trunk, windows
-from viztool.errors import ChannelError, ModelError
+from viztool.errors import ModelError, no_channel
 from viztool.hooks.naming import named_layers
 from viztool.inspect.survey import Site, Survey
 from viztool.models.model import Model
@@ -38,10 +38,7 @@ class Unit:
 
     def __post_init__(self) -> None:
         if not 0 <= self.channel < self.site.channels:
-            raise ChannelError(
-                f"layer {self.site.name!r} has {self.site.channels} channels, 0 to {self.site.channels - 1}, and no "
-                f"{self.channel}"
-            )
+            raise no_channel(self.site.name, self.site.channels, self.channel)
 
 
 @dataclass

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from viztool.circuits.weights import optima, weights_into
 from viztool.craft.factors import Parts, factorize
-from viztool.errors import SettingError
+from viztool.errors import SettingError, check_seed
 from viztool.hooks.select import Pattern
 from viztool.kernels.expanded import Array
 from viztool.models.model import Model
@@ -220,6 +220,7 @@ def overview(
     Raises ViztoolError without scikit-learn (the extra `viztool[concepts]`), SettingError for a count that cannot be,
     LayerError for a layer that is not there or to which no linear way leads.
     """
+    check_seed(seed)
     found = weights_into(model, layer, inputs, None)
     factors, explained = factors_of(found.kernels, count, seed)
     made = Overview(

@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import torch
-
 from viztool.circuits.icons import Icon, with_optima
-from viztool.errors import ChannelError
+from viztool.errors import no_channel
 from viztool.hooks.naming import unwrap
 from viztool.hooks.select import Pattern
-from viztool.inspect.survey import survey
+from viztool.inspect.survey import survey_of
 from viztool.kernels.expanded import Array, linear_parts
 from viztool.kernels.units import one_layer
 from viztool.models.model import Model
@@ -38,15 +36,11 @@ def weights_into(model: Model, layer: Pattern, inputs: Pattern | None, channels:
     """
     net = unwrap(model.net)
     name = one_layer(model, layer)
-    frames = () if model.input.frames is None else (model.input.frames,)
-    x = torch.zeros(1, model.channels, *frames, *model.size, device=model.device, dtype=model.dtype)
-    known = survey(net, x)
+    known, x = survey_of(model)
     target = known.site(name)
     for channel in channels or ():
         if not 0 <= channel < target.channels:
-            raise ChannelError(
-                f"layer {name!r} has {target.channels} channels, 0 to {target.channels - 1}, and no {channel}"
-            )
+            raise no_channel(name, target.channels, channel)
     source = known.before(name) if inputs is None else known.site(one_layer(model, inputs))
     known.after(source, target)
     found = linear_parts(net, x, source, target, range(target.channels) if channels is None else channels)

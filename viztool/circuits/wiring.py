@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from viztool.circuits.patterns import pattern_rows
 from viztool.circuits.weights import optima, weights_into
+from viztool.errors import check_seed
 from viztool.hooks.select import Pattern
 from viztool.kernels.expanded import Array
 from viztool.models.model import Model
@@ -147,6 +148,7 @@ def wiring(
     leaves out what is not linear (`.left_out`). `viztool.circuit` measures instead.
     Raises LayerError for a layer or a channel that is not there, or to which no linear way leads.
     """
+    check_seed(seed)
     found = weights_into(model, layer, inputs, [channel])
     made = Wiring(
         model.name, model.weights, found.layer, channel, found.source, found.kernels[0], found.left_out, seed, {}

@@ -33,6 +33,16 @@ def parse_settings(ctx: click.Context, param: click.Parameter, value: tuple[str,
     return settings
 
 
+def parse_through(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[str, int] | None:
+    """Of blocks.4:15, ("blocks.4", 15)."""
+    if value is None:
+        return None
+    layer, _, channel = value.rpartition(":")
+    if not layer or not channel.isdecimal():
+        raise click.BadParameter(f"{value!r} is not LAYER:CHANNEL, such as blocks.4:15")
+    return layer, int(channel)
+
+
 def _value(text: str) -> int | float | str:
     for kind in (int, float):
         try:
@@ -60,6 +70,12 @@ def _value(text: str) -> int | float | str:
     callback=parse_settings,
     help="An option of the method: steps=200, samples=4000, window=16 ... Repeatable.",
 )
+@click.option(
+    "--through",
+    metavar="LAYER:CHANNEL",
+    callback=parse_through,
+    help="With the LRP methods: only the relevance that flows through this unit, such as blocks.4:15.",
+)
 @model_options
 @output_options
 @reported
@@ -67,6 +83,7 @@ def attribute(
     paths: tuple[str, ...],
     baseline: Literal["mean", "black", "blur"],
     settings: dict[str, Any],
+    through: tuple[str, int] | None,
     **options: Any,
 ) -> None:
     """Draw which pixels speak for a class, and which against it: cat_attribute.png, or cat_attribute_deeplift.png.
@@ -76,6 +93,8 @@ def attribute(
     """
     wanted, seed = Wanted.take(options), options["seed"]
     with usage():
+        if through is not None:
+            _check_able(wanted.methods)
         own = {method: _own_settings(method, settings, wanted.methods) for method in wanted.methods}
 
     def draw(model: Model, job: Job) -> Result:
@@ -85,19 +104,43 @@ def attribute(
 
         def explain(network: Model, method: str, target: Any) -> Heatmap:
             return attribute(
-                network, photo, method, target, baseline=baseline, seed=seed, source=job.source, **own[method]
+                network,
+                photo,
+                method,
+                target,
+                through=through,
+                baseline=baseline,
+                seed=seed,
+                source=job.source,
+                **own[method],
             )
 
         return wanted.draw(model, photo, explain)
 
+    def check(model: Model, jobs: Sequence[Job]) -> None:
+        from viztool.attribution.through import check_through
+
+        wanted.check_with(model, jobs)
+        if through is not None:
+            check_through(model, through)
+
+    unit = "" if through is None else f"_{through[0].replace('.', '_').replace('/', '_')}_{through[1]}"
     each_photo(
         "attribute",
         paths,
         options,
         lambda model: partial(draw, model),
-        kind=wanted.kind("attribute", _DEFAULT, _ROOM),
-        check=wanted.check_with,
+        kind=f"{wanted.kind('attribute', _DEFAULT, _ROOM)}{unit}",
+        check=check,
     )
+
+
+def _check_able(methods: Sequence[str]) -> None:
+    """Raise ViztoolError for a method that cannot be sent through one unit."""
+    from viztool.attribution.registry import find, require_through
+
+    for method in methods:
+        require_through(find(method))
 
 
 def _own_settings(method: str, settings: dict[str, Any], methods: Sequence[str]) -> dict[str, Any]:

@@ -104,7 +104,14 @@ def model_options(command: F) -> F:
             "names), scores, none, or file.py:function that makes (N, K) of it. [default: what is known]",
         ),
         click.option("--device", default="auto", show_default=True, metavar="NAME", help="auto, cpu, cuda or mps."),
-        click.option("--seed", default=0, show_default=True, help="Of all that is random."),
+        click.option(
+            "--seed",
+            type=click.IntRange(0, 2**32 - 3),
+            default=0,
+            show_default=True,
+            metavar="N",
+            help="Of all that is random.",
+        ),
     ]
     for option in reversed(options):
         command = option(command)

@@ -19,7 +19,7 @@ from viztool.craft.looking import Box, Given, Seen, given_photos, look
 from viztool.craft.orders import Curves, Orders
 from viztool.craft.result import Concept, Concepts, amounts
 from viztool.craft.sobol import design, standard_error, total_order
-from viztool.errors import LayerError, TargetError, ViztoolError
+from viztool.errors import LayerError, TargetError, ViztoolError, check_seed
 from viztool.hooks.evaluating import evaluating
 from viztool.hooks.frozen import frozen
 from viztool.hooks.naming import named_layers, unwrap
@@ -102,6 +102,7 @@ def found_in(
     progress: Callable[[int], object] | None = None,
 ) -> Concepts:
     """As `concepts`, in photos that are given one by one. of: what is taken apart, if not the class."""
+    check_seed(seed)
     if isinstance(target, (list, tuple)) or (isinstance(target, Tensor) and target.dim()):
         raise TargetError("concepts are of one class; give one target for all photos")
     net = unwrap(model)

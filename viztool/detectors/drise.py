@@ -13,7 +13,7 @@ from viztool.attribution.random_masks import RandomMasks
 from viztool.attribution.registry import at_least
 from viztool.detectors.box_map import BoxMap
 from viztool.detectors.boxes import Boxes, Corners, box_like, boxes_of, overlap
-from viztool.errors import ModelError, TargetError, ViztoolError
+from viztool.errors import ModelError, TargetError, ViztoolError, check_seed
 from viztool.faithfulness.boxes import in_view
 from viztool.heatmaps.heatmap import require_finite
 from viztool.hooks.evaluating import evaluating
@@ -63,6 +63,7 @@ def drise(
 
     Petsiuk et al. 2021, arXiv:2006.03204; as there 16 × 16 cells, half of them visible, of 5,000 masks.
     """
+    check_seed(seed)
     at_least(2, masks=masks)
     at_least(1, grid=grid)
     if not 0 < probability < 1:

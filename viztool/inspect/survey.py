@@ -7,15 +7,17 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from viztool.errors import LayerError
 from viztool.hooks.layouts import Layouts
-from viztool.hooks.naming import named_layers
+from viztool.hooks.naming import named_layers, unwrap
 from viztool.hooks.watch import watch
 from viztool.inspect.one_forward import untouched
 from viztool.inspect.receptive_field import ReceptiveField
 from viztool.inspect.trace import FieldTracer
+from viztool.models.model import Model
 from viztool.tensors.layout import SECOND, Layout, to_channels
 
 OUTPUT = ""
@@ -126,6 +128,13 @@ def survey(net: nn.Module, x: Tensor) -> Survey:
     with untouched(net, x[:1]) as own, FieldTracer(net, own) as fields, watch(named, enter=enter, exit=leave):
         net(own)
     return found
+
+
+def survey_of(model: Model) -> tuple[Survey, Tensor]:
+    """A survey on a black input of the size that a model takes, and that input."""
+    frames = () if model.input.frames is None else (model.input.frames,)
+    x = torch.zeros(1, model.channels, *frames, *model.size, device=model.device, dtype=model.dtype)
+    return survey(unwrap(model.net), x), x
 
 
 def _channels(output: Tensor, batch: int, size: tuple[int, int], layout: Layout | None) -> Tensor | None:

@@ -25,7 +25,7 @@ from viztool.hooks.naming import named_layers, unwrap
 from viztool.hooks.select import exactly
 from viztool.hooks.watch import watch
 from viztool.inspect.one_forward import untouched
-from viztool.inspect.survey import Site, survey
+from viztool.inspect.survey import Site, survey_of
 from viztool.models.model import Model
 from viztool.results import Part
 
@@ -97,13 +97,10 @@ class Expanded(Part):
 
 def expanded_of(model: Model, layer: str, channels: Sequence[int]) -> list[Expanded] | None:
     """Of some channels of a layer; None where no linear way leads there from one before it."""
-    net = unwrap(model.net)
-    frames = () if model.input.frames is None else (model.input.frames,)
-    x = torch.zeros(1, model.channels, *frames, *model.size, device=model.device, dtype=model.dtype)
     try:
-        known = survey(net, x)
+        known, x = survey_of(model)
         source = known.before(layer)
-        kernels = expanded_weights(net, x, source, known.site(layer), channels)
+        kernels = expanded_weights(unwrap(model.net), x, source, known.site(layer), channels)
     except ViztoolError:
         return None
     return [Expanded(source.name, own) for own in kernels]
