@@ -274,8 +274,35 @@ class TestCommand:
         )
         assert json.loads(self.run("--box", "2,2,12,14").stdout)["results"][0]["method"] == "gradcam"
         result = self.run("--method", "drise")
-        assert result.exit_code == 1
-        assert result.stderr.startswith("Error: photo.png: D-RISE is of a detector, which puts out boxes")
+        assert result.exit_code == 2
+        assert result.stderr.startswith("Error: D-RISE is of a detector, which puts out boxes")
+
+    def test_without_names_nobody_knows_how_many_classes_there_are(self, desk):
+        result = self.run("--box", "2,2,12,14", "--target", "7", "--masks", "20")
+        assert result.exit_code == 0, result.output
+        assert json.loads(result.stdout)["results"][0]["images"][0]["target"] == "class 7"
+        for target, message in (("cup", "so 'cup' cannot be found; give an index\n"),):
+            result = self.run("--box", "2,2,12,14", "--target", target)
+            assert (result.exit_code, result.stderr) == (2, f"Error: the classes have no names, {message}")
+        model = viztool.load_model("nets.py:build", size=32)
+        with pytest.raises(TargetError, match=r"^there is no class -1; the first is 0$"):
+            drise(model, viztool.read_image("photo.png"), (2, 2, 12, 14), -1, masks=2)
+
+    @pytest.mark.parametrize(
+        ("arguments", "message"),
+        [
+            (("--box", "2,2,40,14"), "--box 2,2,40,14 does not lie in photo.png, which is 32 × 32 pixels"),
+            (("--box", "2,2,1,14"), "Invalid value for '--box': '2,2,1,14' is no box"),
+            (("--box", "2,2,12,14", "--masks", "1"), "Invalid value for '--masks'"),
+        ],
+    )
+    def test_wrong_usage_ends_with_2(self, desk, arguments, message):
+        result = self.run(*arguments)
+        assert (result.exit_code, message in result.stderr) == (2, True), result.stderr
+
+    def test_the_sheet_says_from_how_many_masks_and_which_seed(self, desk):
+        result = self.run("--box", "2,2,12,14", "--masks", "1200", "--seed", "3")
+        assert "from 1,200 random masks, seed 3" in json.loads(result.stdout)["results"][0]["images"][0]["checks"]
 
 
 def test_what_is_a_detector():

@@ -46,5 +46,5 @@ class TargetError(ViztoolError):
 
 def check_seed(seed: object) -> None:
     """Raise SettingError for what random numbers cannot begin with."""
-    if isinstance(seed, bool) or not isinstance(seed, Integral) or not 0 <= seed < 2**32 - 2:
+    if isinstance(seed, bool) or not isinstance(seed, Integral) or not 0 <= int(seed) < 2**32 - 2:
         raise SettingError(f"seed is {seed!r}; give a whole number from 0 to {2**32 - 3}")

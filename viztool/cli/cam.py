@@ -76,6 +76,10 @@ def cam(
     def check(model: Model, jobs: Sequence[Job]) -> None:
         check_layers(model, layers)
         wanted.check_with(model, jobs)
+        if _OF_A_BOX in wanted.methods:
+            from viztool.detectors.boxes import check_detects
+
+            check_detects(model)
 
     each_photo(
         "cam", paths, options, lambda model: partial(draw, model), kind=wanted.kind("cam", _DEFAULT, _ROOM), check=check

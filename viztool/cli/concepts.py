@@ -11,9 +11,10 @@ import click
 
 from viztool.cli.batch import Batch, check_output, plan, refuse_existing, save
 from viztool.cli.batch import output_options as outputs
+from viztool.cli.checks import check_layers
 from viztool.cli.errors import reported, usage
 from viztool.cli.options import complete_layer, load, model_options
-from viztool.errors import SettingError
+from viztool.errors import LayerError, SettingError, TargetError
 
 
 @click.command()
@@ -76,12 +77,18 @@ def concepts(
             raise SettingError(f"--split {split} is none of the {count} concepts")
     from viztool.craft import concepts as find
     from viztool.craft import split as take_apart
+    from viztool.targets.checking import check_targets
 
     model = load(options)
+    with usage():
+        check_layers(model, [] if layer is None else [layer])
+        check_targets(model, [] if target is None else [target])
     with batch.attempt(str(photos[0])):
-        found = find(model, given, target, layer, count, crop=crop, label=label, seed=seed, progress=_told(batch.quiet))
-        if split is not None:
-            found = take_apart(model, given, found, split, target, count=into, crop=crop, label=label, seed=seed)
+        with usage((LayerError, SettingError, TargetError)):
+            told = _told(batch.quiet)
+            found = find(model, given, target, layer, count, crop=crop, label=label, seed=seed, progress=told)
+            if split is not None:
+                found = take_apart(model, given, found, split, target, count=into, crop=crop, label=label, seed=seed)
         written = [save(found, job.target, force)]
         if npz:
             written.append(found.save_npz(job.arrays, force=force))

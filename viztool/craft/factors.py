@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from viztool.errors import ViztoolError
+from viztool.errors import SettingError, ViztoolError
 
 _ROUNDS, _ENOUGH = 300, 1e-6
 _ITERATIONS = 400
@@ -63,13 +63,13 @@ def factorize(activations: Tensor, count: int, seeds: Sequence[int]) -> tuple[Pa
 
     One factorization a seed (`sklearn.decomposition.NMF`); the one that comes nearest to the activations is taken. A
     part is as stable as its cosine to the part of each other factorization that it is matched with, in the mean.
-    Raises ViztoolError for more parts than there can be, ExtraMissingError without scikit-learn.
+    Raises SettingError for more parts than there can be, ExtraMissingError without scikit-learn.
     """
     signed = has_signs(activations)
     values = unsigned(activations, signed)
     most = min(len(values), activations.shape[1])
     if not 1 <= count <= most:
-        raise ViztoolError(
+        raise SettingError(
             f"count is {count}; of {len(values)} crops and {activations.shape[1]} channels give 1 to {most}"
         )
     runs = [_nmf(values.numpy(), count, seed) for seed in seeds]

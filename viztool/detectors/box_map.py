@@ -32,7 +32,9 @@ class BoxMap(Heatmap):
         """As of any heatmap, and how much of the map is more than chance."""
         lines = super().checks(index)
         at = 1 if lines and lines[0].startswith("standard error") else 0
-        return [*lines[:at], f"{percent(self.sure)} of it above 2 standard errors (5 % by chance)", *lines[at:]]
+        drawn = f"from {self.details['masks']:,} random masks, seed {self.seed}"
+        sure = f"{percent(self.sure)} of it above 2 standard errors (5 % by chance)"
+        return [*lines[:at], sure, drawn, *lines[at:]]
 
     @property
     def numbers(self) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -41,6 +42,16 @@ def detects(model: Model, photo: Picture) -> bool:
     net = unwrap(model)
     with torch.no_grad(), evaluating(net):
         return is_detection(net(model.preprocess(photo).to(model.dtype)))
+
+
+def check_detects(model: Model) -> None:
+    """Raise TargetError for a network that puts out no boxes, before there is a photo: it is shown a black one."""
+    with torch.no_grad(), evaluating(unwrap(model)):
+        try:
+            output = unwrap(model)(model.preprocess(np.zeros((*model.size, 3), np.uint8)).to(model.dtype))
+        except Exception:  # a network that fails on black need not on photos; if it does, they say so
+            return
+    boxes_of(output)
 
 
 def overlap(boxes: Tensor, box: Corners) -> Tensor:

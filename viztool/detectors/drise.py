@@ -158,8 +158,7 @@ def _asked(
     labels, scores = found["labels"], found["scores"]
     label = None
     if target is not None:
-        most = int(labels.max()) + 1 if len(labels) else 0
-        label = class_indices([target], names, len(names) if names is not None else max(most, _index(target) + 1))[0]
+        label = class_indices([target], names, None if names is None else len(names))[0]
     if box is not None:
         if label is None:
             covers = overlap(found["boxes"].float(), box)
@@ -173,11 +172,6 @@ def _asked(
         raise TargetError(f"the network found {what} in the photo; give a box and its class")
     best = int(own[scores[own.to(scores.device)].argmax()])
     return tuple(found["boxes"][best].float().tolist()), int(labels[best])
-
-
-def _index(target: int | str) -> int:
-    """A class's index, where it is one: a network without names has as many classes as one asks for."""
-    return int(target) if isinstance(target, int) or target.isdecimal() else 0
 
 
 def _probabilities(found: Mapping[str, Tensor], box: Corners, label: int) -> Tensor | None:

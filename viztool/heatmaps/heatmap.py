@@ -159,7 +159,7 @@ class Heatmap(Result):
         subject = self.subjects[index]
         raw = self.raw[index].numpy()
         lines = [
-            f"{self.method} of {self.target[index]}",
+            f"{self.method}{self._way(index)} of {self.target[index]}",
             f"score {number(float(self.score[index]), '.3g')}",
             *([f"layer {', '.join(self.layer)}"] if self.layer else []),
             *([f"all zero at {', '.join(self.details['all_zero_at'])}"] if "all_zero_at" in self.details else []),
@@ -181,6 +181,16 @@ class Heatmap(Result):
             flags=self.flags(index),
             box=self.box,
         )
+
+    def _way(self, index: int) -> str:
+        """Of relevance that was sent through one unit, which."""
+        through = self.details.get("through")
+        return "" if through is None else f" through {through['layer']}/{self._channel(index)}"
+
+    def _channel(self, index: int) -> int:
+        """Several channels are of one image, a map each; one channel is of all images."""
+        channels: Sequence[int] = self.details["through"]["channels"]
+        return channels[index if len(channels) > 1 else 0]
 
     def _strip(self, index: int) -> Strip | None:
         """Each moment of the map over the frame in the middle of those that it is of, all on one scale."""

@@ -98,7 +98,9 @@ def resolve(target: Target, output: Any, read: Callable[[Any], Reading], batch: 
         wanted: list[Any] = list(target) if several else [target] * batch  # type: ignore[arg-type]
         if len(wanted) != batch:
             raise TargetError(f"{len(wanted)} targets for {batch} images; give one for all, or one for each")
-        indices = class_indices(wanted, reading.names, scores.shape[1])
+        # A detector of classes without names does not say how many there are: one that it did not find is none less.
+        unknown = reading.kind == "boxes" and reading.names is None
+        indices = class_indices(wanted, reading.names, None if unknown else scores.shape[1])
     return settled(indices, tuple(map(reading.name, indices)), reading)
 
 
@@ -112,8 +114,11 @@ def settled(classes: Sequence[int], names: Sequence[str], reading: Reading) -> R
     return Resolved(score, confidence, tuple(names), indices, reading)
 
 
-def class_indices(targets: Sequence[Any], names: Sequence[str] | None, count: int) -> tuple[int, ...]:
-    """The indices of classes that are given by index, name or, for ImageNet, wnid. Raises TargetError."""
+def class_indices(targets: Sequence[Any], names: Sequence[str] | None, count: int | None) -> tuple[int, ...]:
+    """The indices of classes that are given by index, name or, for ImageNet, wnid. Raises TargetError.
+
+    count: how many classes there are, if that is known.
+    """
     return tuple(_index(one, names, count) for one in targets)
 
 
@@ -147,7 +152,7 @@ def _checked(target: Score, name: str, batch: int) -> Score:
     return score
 
 
-def _index(target: Any, names: Sequence[str] | None, count: int) -> int:
+def _index(target: Any, names: Sequence[str] | None, count: int | None) -> int:
     if isinstance(target, str) and not (names is None and _WHOLE.fullmatch(target)):
         return _named(target, names, count)
     try:
@@ -156,15 +161,20 @@ def _index(target: Any, names: Sequence[str] | None, count: int) -> int:
         index = int(target) if isinstance(target, str) else operator.index(target)
     except (TypeError, ValueError, RuntimeError):
         raise TargetError(f"a target is a class index, a class name or a callable, not {target!r}") from None
+    if count is None:
+        if index < 0:
+            raise TargetError(f"there is no class {index}; the first is 0")
+        return index
     if not 0 <= index < count:
         classes = f"{count} class{'' if count == 1 else 'es'}"
         raise TargetError(f"class {index} is not one of the network's {classes}, 0 to {count - 1}")
     return index
 
 
-def _named(name: str, names: Sequence[str] | None, count: int) -> int:
+def _named(name: str, names: Sequence[str] | None, count: int | None) -> int:
     if names is None:
-        raise TargetError(f"the classes have no names, so {name!r} cannot be found; give an index, 0 to {count - 1}")
+        last = "" if count is None else f", 0 to {count - 1}"
+        raise TargetError(f"the classes have no names, so {name!r} cannot be found; give an index{last}")
     lower = [known.lower() for known in names]
     if name in names:
         return list(names).index(name)
