@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 import viztool
 from viztool.cli import main
-from viztool.craft import behind, factors, looking, sobol
+from viztool.craft import behind, factors, looking, sobol, split
 from viztool.craft.orders import Orders
 from viztool.errors import LayerError, SettingError, TargetError, ViztoolError
 from viztool.images import write_image
@@ -465,7 +465,61 @@ class TestCommand:
             "Error: no photo of photos has the label 'birds'; there are cats, dogs\n",
         )
 
+    @pytest.mark.parametrize(
+        ("arguments", "message"),
+        [
+            (("-l", "conv"), "no layer matches 'conv'; "),
+            (("--target", "9"), "class 9 is not one of the network's 4 classes, 0 to 3"),
+            (("--count", "200"), "count is 200; of "),
+            (("--crop", "7"), "crop is 7"),
+            (("--seed", "-1"), ""),
+        ],
+    )
+    def test_what_cannot_be_ends_with_2_in_one_line(self, desk, arguments, message):
+        result = self.run("photos", *arguments)
+        assert result.exit_code == 2, result.output
+        assert f"Error: {message}" in result.stderr
+
     def test_help_imports_no_torch(self):
         code = "import sys; from viztool.cli.concepts import concepts; print('torch' in sys.modules)"
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
         assert done.stdout.strip() == "False"
+
+
+class OneByOne(nn.Module):
+    """The same network, which goes through its images one by one."""
+
+    def __init__(self, net):
+        super().__init__()
+        self.net = net
+
+    def forward(self, x):
+        return torch.stack([self.net(image[None])[0] for image in x])
+
+
+def test_of_a_network_that_goes_image_by_image_they_are_the_same():
+    torch.manual_seed(0)
+    net = nn.Sequential(
+        nn.Conv2d(3, 6, 3),
+        nn.ReLU(),
+        nn.Conv2d(6, 8, 3),
+        nn.ReLU(),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Linear(8, 3),
+    )
+    photos = torch.randn(5, 3, 20, 20)
+    plain = viztool.concepts(net.eval(), photos, 1, "3", count=3)
+    found = viztool.concepts(OneByOne(net).eval(), photos, 1, "net.3", count=3)
+    assert torch.allclose(found.parts.rows, plain.parts.rows, atol=1e-5)
+    for one, other in zip(found, plain, strict=True):
+        for name in ("importance", "importance_error", "effect", "effect_error", "share", "stability"):
+            assert getattr(one, name) == pytest.approx(getattr(other, name), rel=1e-3, abs=1e-5), name
+        assert [crop[0] for crop in one.crops] == [crop[0] for crop in other.crops]
+        assert np.allclose(one.map, other.map, atol=1e-4)
+    assert (found.score, found.without) == pytest.approx((plain.score, plain.without), rel=1e-4)
+    assert torch.allclose(found.curves.deletion, plain.curves.deletion, atol=1e-5)
+    assert abs(plain.score - plain.without) > 1e-3, "the concepts say something of the class"
+    parts = split(OneByOne(net).eval(), photos, found, 1, 1, "net.1", count=2)
+    own = split(net.eval(), photos, plain, 1, 1, "1", count=2)
+    assert [one.importance for one in parts] == pytest.approx([one.importance for one in own], rel=1e-2, abs=1e-5)

@@ -136,9 +136,14 @@ def look(model: Model | nn.Module, given: Given, layer: str, share: float) -> Se
 def maps_of(model: Model | nn.Module, x: Tensor, layer: str) -> Tensor:
     """What the layer puts out for inputs (n, C, h, w), as maps: float32 (n, channels, rows, columns) on the CPU."""
     layouts = layouts_of(net := unwrap(model), x[:1])
-    return torch.cat(
-        [layouts.maps(layer, _output(net, part, layer)).float().cpu() for part in x.split(at_once(x.device))]
-    )
+
+    def maps(part: Tensor) -> Tensor:
+        found = layouts.maps(layer, _output(net, part, layer))
+        if len(found) < len(part):  # the network goes through its images one by one: these are the first one's
+            return torch.cat([maps(one) for one in part.split(1)])
+        return found.float().cpu()
+
+    return torch.cat([maps(part) for part in x.split(at_once(x.device))])
 
 
 def _output(net: nn.Module, x: Tensor, layer: str) -> Tensor:
