@@ -9,8 +9,11 @@ import pytest
 import torch
 from atlas_helpers import SMALL_LAYERS, digests, small_model, write_photos
 from click.testing import CliRunner
+from test_circuits_sheet import words
 
 from viztool import build_atlas, open_atlas, read_image
+from viztool.atlas.crops import Album
+from viztool.atlas.sheet import AtlasSheet
 from viztool.cli import main
 from viztool.errors import ViztoolError
 
@@ -67,8 +70,8 @@ def test_the_most_relevant_places_are_those_of_a_plain_reckoning(built):
                 maps = relevances[name][layer][unit.channel]
                 at = int(maps.argmax())
                 expected.append((float(maps.max()), name, divmod(at, maps.shape[1])))
-            expected.sort(key=lambda one: -one[0])
-            scale = max(abs(value) for value, *_ in expected) or 1.0
+            expected = sorted((one for one in expected if one[0] != 0), key=lambda one: -one[0])
+            scale = max((abs(value) for value, *_ in expected), default=1.0)
             assert [value for _, value, *_ in unit.relevant] == pytest.approx(
                 [value for value, *_ in expected[:5]], abs=1e-4 * scale
             )
@@ -136,4 +139,24 @@ def test_the_command_asks_for_it(desk):
     asked += ["-m", "nets.py:build", "--weights", "none", "--size", "24"]
     done = CliRunner().invoke(main, asked)
     assert done.exit_code == 0, done.output
-    assert len(open_atlas("x.atlas")["1"][0].relevant) == 2
+    units = list(open_atlas("x.atlas")["1"])
+    assert {len(unit.relevant) + unit.irrelevant for unit in units} == {2}
+    assert max(len(unit.relevant) for unit in units) == 2
+
+
+def test_photos_on_which_a_unit_does_not_matter_are_left_out_and_counted(tmp_path):
+    """Of a unit that the classes do not read: it answers to photos and matters on none."""
+    write_photos(tmp_path / "photos", 6)
+    model = small_model()
+    with torch.no_grad():
+        model.net[9].weight[:, 2] = 0
+    atlas = build_atlas(model, tmp_path / "photos", tmp_path / "a.atlas", layers=["6"], keep=4, relevance=True)
+    unread, other = atlas["6"][2], next(unit for unit in atlas["6"] if unit.relevant)
+    assert len(unread.top) == 4
+    assert (unread.relevant, unread.irrelevant, unread.overlap(4)) == ([], 4, 0)
+    assert unread.numbers["irrelevant"] == 4
+    assert all(value != 0 for _, value, *_ in other.relevant)
+    assert other.irrelevant + len(other.relevant) == 4
+    said = " ".join(words(AtlasSheet(atlas, "6", [2], Album(atlas), named=True).drawing()))
+    assert "left out: 4 photos of relevance 0" in said
+    assert "overlap with relevance: 0 of 4" in said

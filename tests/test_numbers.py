@@ -2,7 +2,7 @@
 
 import pytest
 
-from viztool.render.numbers import number, percent, points
+from viztool.render.numbers import counted, number, percent, points
 from viztool.render.text import BODY, text_width, wrap
 
 
@@ -37,3 +37,12 @@ def test_a_line_is_never_broken_before_its_percent_sign():
     text = "all of them lose 31 % of it"
     lines = wrap(text, text_width("all of them lose 31", BODY) + 3, BODY)
     assert lines == ["all of them lose", "31 % of it"]
+
+
+def test_one_photo_is_no_photos():
+    assert [counted(count, "photos") for count in (0, 1, 2, 1200)] == [
+        "0 photos",
+        "1 photo",
+        "2 photos",
+        "1,200 photos",
+    ]

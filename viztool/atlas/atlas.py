@@ -21,6 +21,7 @@ from viztool.atlas.part import Seen, read_part
 from viztool.atlas.ranges import part_file, ranges
 from viztool.atlas.unit import Layer
 from viztool.errors import LayerError, ViztoolError
+from viztool.render.numbers import counted
 
 if TYPE_CHECKING:
     from torch import nn
@@ -50,8 +51,8 @@ class Atlas:
     def in_words(self) -> str:
         """A line."""
         failed = f"; {len(self.failed)} could not be looked at" if self.failed else ""
-        layers = "1 layer" if len(self.layers) == 1 else f"{len(self.layers)} layers"
-        return f"{sum(self.layers.values()):,} units of {layers} over {self.photos:,} photos{failed}"
+        units, layers = counted(sum(self.layers.values()), "units"), counted(len(self.layers), "layers")
+        return f"{units} of {layers} over {counted(self.photos, 'photos')}{failed}"
 
     @property
     def numbers(self) -> dict[str, Any]:

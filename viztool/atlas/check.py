@@ -16,6 +16,7 @@ from viztool.atlas.fingerprint import digest_of
 from viztool.atlas.part import stamps
 from viztool.atlas.ranges import part_file, ranges
 from viztool.errors import ViztoolError
+from viztool.render.numbers import counted
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ class Check:
         lines += [f"photos {start} to {stop - 1}: not looked at yet" for start, stop in self.missing]
         lines += [f"photos {start} to {stop - 1}: the part is damaged" for start, stop in self.damaged]
         if self.failed:
-            lines.append(f"{len(self.failed)} of {self.photos} photos could not be looked at:")
+            lines.append(f"{len(self.failed)} of {counted(self.photos, 'photos')} could not be looked at:")
             lines += [f"  {reason if name in reason else f'{name}: {reason}'}" for name, reason in self.failed]
         if not self.tables:
             lines.append("the build has not ended; the same command goes on with it")
@@ -52,7 +53,7 @@ class Check:
             lines.append("the same build command mends it")
         else:
             seen = self.photos - len(self.failed)
-            lines.insert(0, f"whole: {seen:,} photos looked at, every checksum right")
+            lines.insert(0, f"whole: {counted(seen, 'photos')} looked at, every checksum right")
         return lines
 
     @property

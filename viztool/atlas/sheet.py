@@ -23,7 +23,7 @@ from viztool.models.model import Model
 from viztool.render.atlas_sheet import AtlasPage, Counted, Crop, UnitRow, atlas_page
 from viztool.render.canvas import Canvas
 from viztool.render.colormaps import Picture
-from viztool.render.numbers import number
+from viztool.render.numbers import counted, number
 from viztool.results import Result
 
 _TOPS, _LEASTS, _RELEVANT = 5, 2, 3
@@ -86,7 +86,7 @@ class AtlasSheet(Result):
         return atlas_page(
             AtlasPage(
                 title=f"{self.layer}: what its units answer to",
-                subtitle=f"{self.atlas.about['fingerprint']['network']} · {self.atlas.photos:,} photos of "
+                subtitle=f"{self.atlas.about['fingerprint']['network']} · {counted(self.atlas.photos, 'photos')} of "
                 f"{self.atlas.about['source']['name']}",
                 notes=[
                     self._chosen,
@@ -126,7 +126,7 @@ class AtlasSheet(Result):
     @property
     def in_words(self) -> str:
         units = f"{len(self.channels)} of {self.atlas.layers[self.layer]} units"
-        return f"{units} of {self.layer} over {self.atlas.photos} photos"
+        return f"{units} of {self.layer} over {counted(self.atlas.photos, 'photos')}"
 
     @property
     def _chosen(self) -> str:
@@ -136,7 +136,7 @@ class AtlasSheet(Result):
             if self.named
             else "those whose best photo stands out most: its maximum is the most standard deviations above the mean"
         )
-        return f"{len(self.channels)} of the layer's {count} units, {how}."
+        return f"{len(self.channels)} of the layer's {counted(count, 'units')}, {how}."
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -168,8 +168,8 @@ class UnusualSheet(Result):
         return atlas_page(
             AtlasPage(
                 title=f"What is unusual in {self.source}",
-                subtitle=f"{self.atlas.about['fingerprint']['network']} · beside {self.atlas.photos:,} photos of "
-                f"{self.atlas.about['source']['name']}",
+                subtitle=f"{self.atlas.about['fingerprint']['network']} · beside "
+                f"{counted(self.atlas.photos, 'photos')} of {self.atlas.about['source']['name']}",
                 notes=[
                     "Units whose spatial maximum on this photo is reached or exceeded on the fewest photos of the "
                     "atlas; of equal ones those come first that are most standard deviations above their mean.",
@@ -220,11 +220,11 @@ class UnusualSheet(Result):
     def in_words(self) -> str:
         first = self.found[0] if self.found else None
         most = "" if first is None else f"; most {first.layer}/{first.channel}, {_shares(first, self.atlas.photos)[0]}"
-        return f"{len(self.found)} units to which {self.source} is unusual{most}"
+        return f"{counted(len(self.found), 'units')} to which {self.source} is unusual{most}"
 
 
 def _row(unit: Unit, album: Album) -> UnitRow:
-    if unit.relevant:
+    if unit.relevance_known:
         last = _crops(unit, album, _RELEVANT, "relevant", "most relevant")
         crops = [*_crops(unit, album, _TOPS - 1, "top", "most"), *last]
     else:
@@ -239,9 +239,11 @@ def _words(unit: Unit) -> list[str]:
         f"maximum {_number(unit.mean)} ± {_number(unit.sd)}, up to {_number(unit.maximum)}",
         f"above 0 on {_percent(unit.active)} of photos",
     ]
-    if unit.relevant:
+    if unit.relevance_known:
         count = min(8, len(unit.top))
         lines.append(f"overlap with relevance: {round(unit.overlap(count) * count)} of {count}")
+        if unit.irrelevant:
+            lines.append(f"left out: {counted(unit.irrelevant, 'photos')} of relevance 0")
     elif unit.labels:
         label, share = unit.labels[0]
         lines.append(f"{label}: {_percent(share)} (of all: 5 %)")
@@ -254,9 +256,10 @@ def _relevance_note(unit: Unit) -> list[str]:
     return (
         [
             "Most relevant: where it matters most for the class that the network says (LRP-z+; the number is a part of "
-            "that class's score). Overlap: of its eight best photos, how many are among the eight most relevant."
+            "that class's score). Overlap: of its eight best photos, how many are among the eight most relevant. "
+            "Photos on which it does not matter at all are left out."
         ]
-        if unit.relevant
+        if unit.relevance_known
         else []
     )
 
@@ -303,11 +306,11 @@ def _shares(one: Unusual, photos: int) -> list[str]:
 
 
 def _of(count: int, photos: int) -> str:
-    return f"{count or 'none'} of {photos:,} photos"
+    return f"{count or 'none'} of {counted(photos, 'photos')}"
 
 
 def _footer(atlas: Atlas) -> str:
-    failed = f" · {len(atlas.failed)} photos could not be read" if atlas.failed else ""
+    failed = f" · {counted(len(atlas.failed), 'photos')} could not be read" if atlas.failed else ""
     return f"viztool {viztool.__version__} · {atlas.about['fingerprint']['preprocessing']}{failed}"
 
 

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 
 from viztool.atlas import bins, tables
 from viztool.errors import LayerError, SettingError
-from viztool.render.numbers import number
+from viztool.render.numbers import counted, number
 
 if TYPE_CHECKING:
     from viztool.atlas.atlas import Atlas
@@ -60,10 +60,21 @@ class Unit:
     def relevant(self) -> list[Place]:
         """Where it matters most for the class that the network says, one place a photo, the most relevant first.
 
-        The value is the relevance by LRP-z⁺, a part of that class's score (RelMax, Achtibat et al. 2023). There are
-        none where the atlas was built without relevance.
+        The value is the relevance by LRP-z⁺, a part of that class's score (RelMax, Achtibat et al. 2023). Photos on
+        which it is 0 are left out: there are `irrelevant` of these. There are none where the atlas was built without
+        relevance.
         """
-        return self._of.places("relevant", self.channel)
+        return [place for place in self._of.places("relevant", self.channel) if place[1] != 0]
+
+    @property
+    def relevance_known(self) -> bool:
+        """Whether the atlas was built with relevance."""
+        return bool(self._of.places("relevant", self.channel))
+
+    @property
+    def irrelevant(self) -> int:
+        """How many photos that the atlas keeps for their relevance have none."""
+        return len(self._of.places("relevant", self.channel)) - len(self.relevant)
 
     def overlap(self, count: int) -> float:
         """Of the first so many photos by activation, the share that is among as many by relevance.
@@ -71,7 +82,7 @@ class Unit:
         Low: it fires where it does not matter. NaN where the atlas was built without relevance.
         """
         top, relevant = ({place[0] for place in places[:count]} for places in (self.top, self.relevant))
-        return len(top & relevant) / len(top) if relevant else float("nan")
+        return len(top & relevant) / len(top) if self.relevance_known else float("nan")
 
     @property
     def mean(self) -> float:
@@ -149,10 +160,11 @@ class Unit:
         }
 
     def _relevance_numbers(self) -> dict[str, Any]:
-        if not self.relevant:
+        if not self.relevance_known:
             return {}
         return {
             "relevant": [_place_numbers(place) for place in self.relevant],
+            "irrelevant": self.irrelevant,
             "overlap": {str(count): self.overlap(count) for count in OVERLAPS if count <= len(self.top)},
         }
 
@@ -180,7 +192,7 @@ class Layer:
         return Unit(self, int(channel) % self._channels)
 
     def __repr__(self) -> str:
-        return f"Layer({self.name}: {self._channels} channels over {self._atlas.photos} photos)"
+        return f"Layer({self.name}: {counted(self._channels, 'channels')} over {counted(self._atlas.photos, 'photos')})"
 
     @cached_property
     def unit_numbers(self) -> dict[str, npt.NDArray[np.float64]]:

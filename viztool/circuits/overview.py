@@ -19,7 +19,7 @@ from viztool.kernels.expanded import Array
 from viztool.models.model import Model
 from viztool.render.canvas import Canvas
 from viztool.render.colormaps import Picture
-from viztool.render.numbers import number, percent
+from viztool.render.numbers import counted, number, percent
 from viztool.render.overview_sheet import FactorRow, OverviewPage, Piece, overview_page
 from viztool.results import Part, Result, made_by, versions
 
@@ -103,8 +103,8 @@ class Overview(Result):
         return overview_page(
             OverviewPage(
                 title=f"{self.layer} by its weights",
-                subtitle=f"{self.network} · {self.weights_of} · {self.units} units, {inputs} inputs, "
-                f"{_factors(len(self))} · nothing was measured",
+                subtitle=f"{self.network} · {self.weights_of} · {counted(self.units, 'units')}, "
+                f"{counted(inputs, 'inputs')}, {counted(len(self), 'factors')} · nothing was measured",
                 notes=[
                     f"A factor: kernels from the inputs (red drives, blue holds back) that several units have in "
                     f"common. {self.left_out}",
@@ -128,7 +128,7 @@ class Overview(Result):
             [
                 f"{percent(factor.energy)} of the energy",
                 f"stability {number(factor.stability, '.2f')}",
-                f"about {_sharing(factor.amounts)} of {self.units} units",
+                f"about {_sharing(factor.amounts)} of {counted(self.units, 'units')}",
                 *[f"factor {other} in reverse" for other in self._reversed(at)],
             ],
             [
@@ -160,8 +160,8 @@ class Overview(Result):
     @property
     def in_words(self) -> str:
         return (
-            f"{self.layer} in {_factors(len(self))}: {percent(self.explained.energy)} of the weights' energy, "
-            f"{percent(self.explained.shuffled)} with inputs drawn by lot; not measured"
+            f"{self.layer} in {counted(len(self), 'factors')}: {percent(self.explained.energy)} of the weights' "
+            f"energy, {percent(self.explained.shuffled)} with inputs drawn by lot; not measured"
         )
 
     @property
@@ -252,7 +252,9 @@ def factors_of(kernels: Array, count: int, seed: int = 0) -> tuple[list[Factor],
     """The factors of kernels (n, C, kh, kw), those with most energy first, and how much they explain."""
     most = min(len(kernels), kernels[0].size)
     if not 1 <= count <= most:
-        raise SettingError(f"{count} factors cannot be: of {len(kernels)} units there can be 1 to {most}")
+        raise SettingError(
+            f"{counted(count, 'factors')} cannot be: of {counted(len(kernels), 'units')} there can be 1 to {most}"
+        )
     if not np.abs(kernels).max() > 0:
         raise SettingError("all weights are 0; there is nothing to be taken apart")
     flat = _flat(kernels)
@@ -306,7 +308,3 @@ def _sharing(amounts: Array) -> int:
     """How many units a factor is in: the participation ratio, as many as would have it in equal parts."""
     energy = np.square(amounts, dtype=np.float64)
     return max(1, round(float(energy.sum() ** 2 / np.square(energy).sum())))
-
-
-def _factors(count: int) -> str:
-    return f"{count} factor{'s' if count > 1 else ''}"

@@ -14,7 +14,7 @@ from viztool.render.canvas import Canvas
 from viztool.render.circuit_sheet import CircuitPage, Node, Side, circuit_page
 from viztool.render.colormaps import Picture
 from viztool.render.kernel_row import KernelRow
-from viztool.render.numbers import number
+from viztool.render.numbers import counted, number
 from viztool.results import made_by
 
 if TYPE_CHECKING:
@@ -71,8 +71,10 @@ def circuit_sheet(circuit: Circuit) -> Canvas:
 
 def _photos(circuit: Circuit) -> str:
     count = len(circuit.photos)
-    plain = "1 photo" if count == 1 else f"{count} photos"
-    return plain if count == circuit.of else f"the {count} of {circuit.of} photos that excite it most"
+    if count == circuit.of:
+        return counted(count, "photos")
+    excites = "photo that excites" if count == 1 else "photos that excite"
+    return f"the {count} of {circuit.of} {excites} it most"
 
 
 def _of_all(circuit: Circuit) -> list[str]:

@@ -104,4 +104,6 @@ def _told(quiet: bool) -> Callable[[int], None] | None:
     """Says how many photos were seen, where somebody is looking."""
     if quiet or not sys.stderr.isatty():
         return None
-    return lambda photos: click.echo(f"\r\x1b[K{photos:,} photos seen", err=True, nl=False)
+    from viztool.render.numbers import counted
+
+    return lambda photos: click.echo(f"\r\x1b[K{counted(photos, 'photos')} seen", err=True, nl=False)

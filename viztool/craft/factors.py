@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from viztool.errors import SettingError, ViztoolError
+from viztool.render.numbers import counted
 
 _ROUNDS, _ENOUGH = 300, 1e-6
 _ITERATIONS = 400
@@ -69,9 +70,8 @@ def factorize(activations: Tensor, count: int, seeds: Sequence[int]) -> tuple[Pa
     values = unsigned(activations, signed)
     most = min(len(values), activations.shape[1])
     if not 1 <= count <= most:
-        raise SettingError(
-            f"count is {count}; of {len(values)} crops and {activations.shape[1]} channels give 1 to {most}"
-        )
+        crops, channels = counted(len(values), "crops"), counted(activations.shape[1], "channels")
+        raise SettingError(f"count is {count}; of {crops} and {channels} give 1 to {most}")
     runs = [_nmf(values.numpy(), count, seed) for seed in seeds]
     best = min(range(len(runs)), key=lambda at: runs[at][1])
     rows = runs[best][0]

@@ -23,7 +23,7 @@ from viztool.models.subject import looks_at
 from viztool.render.canvas import Canvas
 from viztool.render.colormaps import Map, Picture
 from viztool.render.concept_sheet import ConceptPage, ConceptRow, concept_page
-from viztool.render.numbers import number, percent
+from viztool.render.numbers import counted, number, percent
 from viztool.results import Part, Result, made_by, versions
 
 _STABLE = 0.7
@@ -145,7 +145,7 @@ class Concepts(Result):
             ConceptPage(
                 title="What a concept is made of" if self.of else f"What {self.target} is made of",
                 subtitle=f"{self.of + ' · ' if self.of else ''}{self.network} · {self.weights} · layer {self.layer} · "
-                f"{self.photos:,} {'crops' if self.of else 'photos'}",
+                f"{counted(self.photos, 'crops' if self.of else 'photos')}",
                 notes=self._notes(),
                 rows=[self._row(concept) for concept in self.concepts],
                 confidence=self.confidence,
@@ -159,7 +159,8 @@ class Concepts(Result):
     def _notes(self) -> list[str]:
         return [
             "Importance: of the variance of the class's score while all concepts come and go, the share that is gone "
-            f"when this one is held (total-order Sobol index, ± its standard error over {self.asked} photos).",
+            "when this one is held (total-order Sobol index, ± its standard error over "
+            f"{counted(self.asked, 'photos')}).",
             "Effect: what the score loses without this concept alone. Crops: where there is most of it, one a photo. "
             "At the right: where it is in the photo that holds most of it.",
         ]
@@ -226,7 +227,7 @@ class Concepts(Result):
             for concept in self.concepts[:3]
         )
         return (
-            f"{len(self)} concepts of {f'{self.of},' if self.of else self.target} at {self.layer}, "
+            f"{counted(len(self), 'concepts')} of {f'{self.of},' if self.of else self.target} at {self.layer}, "
             f"the most important {first}; stability over three seeds {number(self.stability, '.2f')}"
         )
 

@@ -28,6 +28,11 @@ def percent(share: float, decimals: int = 0) -> str:
     return f"{number(100 * share, f'.{decimals}f')} %"
 
 
+def counted(count: int, noun: str) -> str:
+    """So many of a thing: 1 photo, 1,024 photos; the noun in the plural."""
+    return f"{count:,} {noun.removesuffix('s') if count == 1 else noun}"
+
+
 def points(share: float, decimals: int = 0) -> str:
     """A difference of two shares as 31 points: it is no share of anything."""
     text = number(100 * share, f".{decimals}f")
