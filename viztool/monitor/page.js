@@ -175,10 +175,12 @@ function plot(title, lines, log, range) {
   const x = step => left + (step - first) / (last - first) * (width - left - 6);
   const y = value => up + (1 - shareOf(value, [low, high], log)) * (height - up - bottom);
   const svg = drawn("svg", { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": title });
-  for (const value of [low, log ? Math.sqrt(low * high) : (low + high) / 2, high]) {
+  const marks = [low, log ? Math.sqrt(low * high) : (low + high) / 2, high];
+  const digits = [2, 3, 4].find(count => new Set(marks.map(value => said(value, count))).size === 3) || 5;
+  for (const value of marks) {
     svg.append(drawn("line", { x1: left, x2: width - 6, y1: y(value), y2: y(value) }));
     const label = drawn("text", { x: left - 4, y: y(value) + 3, "text-anchor": "end" });
-    label.textContent = said(value, 2);
+    label.textContent = said(value, digits);
     svg.append(label);
   }
   for (const [step, anchor] of [[first, "start"], [last, "end"]]) {

@@ -69,8 +69,8 @@ QUANTITIES: dict[str, Quantity] = {
     "stride": Quantity(
         "update / first weight",
         "ratio",
-        "the same over the norm of the weights in the first sample, or now, if that is less (at least a third of "
-        "1 / √fan-in for each): weights that have been driven far off do not hide it",
+        "‖w after the step − w before‖ over the norm of the weights in the first sample, or now, if that is less (at "
+        "least a third of 1 / √fan-in for each): weights that have been driven far off do not hide it",
         log=True,
     ),
     "moved": Quantity(
