@@ -1,8 +1,12 @@
 """Colours mean numbers, sizes are kept, and nothing stands on anything else."""
 
+import ast
+from pathlib import Path
+
 import numpy as np
 import pytest
 
+import viztool
 from viztool.render.canvas import Canvas, Fill, Line, Placed, Text
 from viztool.render.charts import Bar, Bars
 from viztool.render.colormaps import NOT_A_NUMBER, color_bar, colorize, overlay
@@ -11,7 +15,7 @@ from viztool.render.predictions import Predictions
 from viztool.render.raster import raster
 from viztool.render.scaling import scaled
 from viztool.render.sheet import Band, Header, Sheet, contact_sheet
-from viztool.render.text import BODY, HEADING, TITLE, fit, text_width, wrap
+from viztool.render.text import BODY, HEADING, TITLE, draw_text, fit, text_width, wrap
 from viztool.render.tiles import Tile, draw_tile
 
 WHITE = (255, 255, 255)
@@ -233,3 +237,34 @@ class TestBars:
         ends = [each.x + each.width for each in fills]
         assert len(fills) == 3
         assert [abs(end - lines[at]) <= 1 for end, at in zip(ends, (1, 3, 5), strict=True)] == [True] * 3
+
+
+def drawn_alone(character):
+    canvas = np.full((40, 60, 3), 255, np.uint8)
+    draw_text(canvas, character, 10, 28, BODY)
+    return canvas.tobytes()
+
+
+def words_of(file):
+    """All strings of a file but its docstrings."""
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    told = {
+        id(node.body[0].value)
+        for node in ast.walk(tree)
+        if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef))
+        and node.body
+        and isinstance(node.body[0], ast.Expr)
+    }
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in told:
+            yield node.value
+
+
+def test_no_word_of_viztool_has_a_character_that_cannot_be_drawn():
+    """What the font does not have is drawn as a question mark."""
+    missing = drawn_alone("?")
+    assert drawn_alone("\U000f1234") == missing, "this is how one is drawn that no font has"
+    used = {one for file in Path(viztool.__file__).parent.rglob("*.py") for text in words_of(file) for one in text}
+    used = {one for one in used if one.isprintable() and one != "?"}
+    assert {"⁺", "×", "−", "ε"} <= used
+    assert [one for one in sorted(used) if drawn_alone(one) == missing] == []

@@ -47,9 +47,16 @@ def _font() -> Any:
     return cv2.FontFace("sans")
 
 
+_STAND_INS = str.maketrans("⁺⁻ᵀ∘⟨⟩", "+−T·()")
+"""For characters that are in no font of OpenCV's: it would draw a question mark."""
+
+
 def _drawable(text: str) -> str:
-    """Without halves of a pair, as file names have them that are no UTF-8: at these OpenCV ends the process."""
-    return text if text.isascii() else text.encode("utf-8", "replace").decode()
+    """With what stands for characters that the font does not have.
+
+    And without halves of a pair, as file names have them that are no UTF-8: at these OpenCV ends the process.
+    """
+    return text if text.isascii() else text.encode("utf-8", "replace").decode().translate(_STAND_INS)
 
 
 @lru_cache(4096)
