@@ -8,11 +8,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from viztool.circuits.found import Guess
 from viztool.circuits.icons import SHOWN, crops, with_optima
 from viztool.circuits.knock import Doubles, Replace, check_replace, edges
 from viztool.circuits.looking import Glance, Photos, glance, is_atlas, shots
 from viztool.circuits.measure import Instead, Run, Unit
-from viztool.circuits.result import Circuit, Guess
+from viztool.circuits.result import Circuit
 from viztool.errors import LayerError, SettingError, ViztoolError, check_seed
 from viztool.hooks.evaluating import evaluating
 from viztool.hooks.frozen import frozen

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from viztool.circuits.between import Between, Channels
+from viztool.circuits.found import Together
 from viztool.circuits.knock import Doubles, Replace, Units, changes, leads_to_the_same, mean_and_error
 from viztool.circuits.looking import Glance
-from viztool.circuits.result import Together
 from viztool.circuits.windows import Window, trunk, windows
 from viztool.errors import ModelError, no_channel
 from viztool.hooks.naming import named_layers

@@ -60,7 +60,7 @@ class Factor(Part):
         return float(energy[channel] / energy.sum())
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Explained(Part):
     """energy: the share of the weights' energy that the factors explain together.
 

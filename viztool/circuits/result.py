@@ -1,76 +1,23 @@
-"""A circuit: what a unit is made of, what it does, and how much of that is explained."""
+"""What a unit is made of, what it does, and how much of that is explained."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from viztool.circuits.icons import Icon
+from viztool.circuits.found import Found, or_none
 from viztool.circuits.knock import Edge
 from viztool.circuits.sheet import circuit_sheet, short
 from viztool.render.canvas import Canvas
-from viztool.results import Part, Result, versions
-
-
-@dataclass(frozen=True, repr=False)
-class Together(Part):
-    """The strongest inputs knocked out at once: how many, the effect and its error, and what single effects sum to."""
-
-    count: int
-    effect: float
-    error: float
-    sum: float
-
-    @property
-    def numbers(self) -> dict[str, Any]:
-        return {"count": self.count, "effect": self.effect, "error": _or_none(self.error), "sum": self.sum}
-
-
-@dataclass(frozen=True, repr=False)
-class Guess(Part):
-    """What others guess by, and its rank correlation with the measured effects; None where one does not vary."""
-
-    name: str
-    correlation: float | None
-    of: str
+from viztool.results import Result, versions
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Circuit(Result):
-    """What a unit is made of, and what it does for the rest; see `viztool.circuit`.
-
-    inputs, outputs: (channel, effect, standard error), the strongest first; outputs are classes if `outputs_layer` is
-    "". together: the strongest inputs at once. guesses: by weights and gradients. kernels: (C, kh, kw), from each input
-    channel to the unit, what is not linear left out; or None. value: the unit's, mean over photos. photos: those that
-    were measured on, of so many. windowed: on how many a part of the maps was enough. names: of the classes.
-    rows: the effects photo by photo, (photos, channels). icons: pictures of channels, by (layer, channel).
-    """
-
-    network: str
-    weights_of: str
-    layer: str
-    channel: int
-    inputs_layer: str
-    outputs_layer: str
-    replace: str
-    seed: int
-    inputs: list[Edge]
-    outputs: list[Edge]
-    together: tuple[Together, ...]
-    guesses: tuple[Guess, ...]
-    kernels: npt.NDArray[np.float32] | None
-    value: float
-    photos: tuple[str, ...]
-    of: int
-    windowed: int
-    names: tuple[str, ...] | None
-    failed: tuple[str, ...]
-    rows: Mapping[str, npt.NDArray[np.float64]]
-    icons: Mapping[tuple[str, int], Icon]
+class Circuit(Found, Result):
+    """What a unit is made of, and what it does for the rest, as a sheet and in numbers; see `viztool.circuit`."""
 
     def drawing(self) -> Canvas:
         return circuit_sheet(self)
@@ -114,8 +61,4 @@ class Circuit(Result):
 
 
 def _edge(edge: Edge) -> dict[str, Any]:
-    return {"channel": edge.channel, "effect": edge.effect, "error": _or_none(edge.error)}
-
-
-def _or_none(number: float) -> float | None:
-    return number if np.isfinite(number) else None
+    return {"channel": edge.channel, "effect": edge.effect, "error": or_none(edge.error)}

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 
+from viztool.circuits.found import Found
 from viztool.circuits.icons import SHOWN, Icon
 from viztool.circuits.knock import Edge
 from viztool.circuits.patterns import pattern_rows
@@ -16,9 +16,6 @@ from viztool.render.colormaps import Picture
 from viztool.render.kernel_row import KernelRow
 from viztool.render.numbers import counted, number
 from viztool.results import made_by
-
-if TYPE_CHECKING:
-    from viztool.circuits.result import Circuit
 
 _INSTEAD = {
     "mean": "its mean over the data",
@@ -30,7 +27,7 @@ _ROUNDING = 1e-5
 """Of the unit's value: what is less is left of differences that cancel."""
 
 
-def circuit_sheet(circuit: Circuit) -> Canvas:
+def circuit_sheet(circuit: Found) -> Canvas:
     """Inputs, the unit, outputs; below them kernels, what the strongest do together, and what others guess by."""
     drawn = any(icon.optimum is not None for icon in circuit.icons.values())
     columns = ["optimum", "best crop"] if drawn else ["best crop"]
@@ -69,7 +66,7 @@ def circuit_sheet(circuit: Circuit) -> Canvas:
     )
 
 
-def _photos(circuit: Circuit) -> str:
+def _photos(circuit: Found) -> str:
     count = len(circuit.photos)
     if count == circuit.of:
         return counted(count, "photos")
@@ -77,7 +74,7 @@ def _photos(circuit: Circuit) -> str:
     return f"the {count} of {circuit.of} {excites} it most"
 
 
-def _of_all(circuit: Circuit) -> list[str]:
+def _of_all(circuit: Found) -> list[str]:
     """Where the replacement is an average over the very photos that are measured, differences cancel."""
     if circuit.replace == "zero" or len(circuit.photos) < circuit.of:
         return []
@@ -90,7 +87,7 @@ def _pictures(icon: Icon | None, drawn: bool) -> Sequence[Picture | None]:
     return [icon.optimum, icon.crop] if drawn else [icon.crop]
 
 
-def _node(circuit: Circuit, layer: str, edge: Edge, drawn: bool) -> Node:
+def _node(circuit: Found, layer: str, edge: Edge, drawn: bool) -> Node:
     error = "" if not np.isfinite(edge.error) else f" ± {number(edge.error, '.2g')}"
     effect = edge.effect if abs(edge.effect) > _ROUNDING * abs(circuit.value) else 0.0
     if not layer:
@@ -106,7 +103,7 @@ def _node(circuit: Circuit, layer: str, edge: Edge, drawn: bool) -> Node:
     )
 
 
-def _unit(circuit: Circuit, drawn: bool) -> Node:
+def _unit(circuit: Found, drawn: bool) -> Node:
     icon = circuit.icons.get((circuit.layer, circuit.channel))
     return Node(
         f"{circuit.layer}/{circuit.channel}",
@@ -119,7 +116,7 @@ def _more(count: int) -> str:
     return f"and {count} with smaller effects" if count > 0 else ""
 
 
-def _kernels(circuit: Circuit) -> list[KernelRow]:
+def _kernels(circuit: Found) -> list[KernelRow]:
     if circuit.kernels is None or circuit.kernels.shape[1:] == (1, 1):
         return []
     strongest = [edge.channel for edge in circuit.inputs[: 2 * SHOWN]]
@@ -135,7 +132,7 @@ def _kernels(circuit: Circuit) -> list[KernelRow]:
     return [*rows, *pattern_rows(circuit.kernels)]
 
 
-def _facts(circuit: Circuit) -> list[tuple[str, list[str]]]:
+def _facts(circuit: Found) -> list[tuple[str, list[str]]]:
     lines = []
     for one in circuit.together:
         what = f"all {one.count}" if one.count == len(circuit.inputs) else f"the {one.count} strongest"
