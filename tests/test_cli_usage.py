@@ -302,7 +302,7 @@ class TestHowLong:
 
     def test_what_was_done_to_foretell_it_is_not_foretold(self, folder, monkeypatch):
         now = 0.0
-        command = sys.modules["viztool.cli.evaluate"]
+        command = sys.modules["viztool.cli.judge"]
         original = command._explain
 
         def explain(*arguments):

@@ -8,7 +8,8 @@ import pytest
 from click.testing import CliRunner
 
 import viztool
-from viztool.cli.evaluate import Run, evaluate
+from viztool.cli.evaluate import evaluate
+from viztool.cli.judge import Run
 from viztool.images import write_image
 
 TINY_NET = """

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import shutil
-import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -28,7 +26,7 @@ from viztool.cli.batch import (
 )
 from viztool.cli.checks import check_layers
 from viztool.cli.errors import reported, usage
-from viztool.cli.expected import foretell
+from viztool.cli.judge import Judged, Run
 from viztool.cli.options import complete_layer, load, model_options
 from viztool.cli.progress import progress
 from viztool.errors import ViztoolError
@@ -37,15 +35,7 @@ from viztool.render.numbers import number
 if TYPE_CHECKING:
     from viztool.faithfulness.kept import Found
     from viztool.faithfulness.ranking import Trial
-    from viztool.heatmaps.heatmap import Heatmap
     from viztool.models.model import Model
-    from viztool.render.colormaps import Picture
-
-_Found: TypeAlias = "tuple[list[Trial], dict[str, str]]"
-"""Of one photo: what each method achieves, and why some cannot be had."""
-
-_Explained: TypeAlias = "tuple[Picture, list[Heatmap], dict[str, str]]"
-"""A photo, its heatmaps, and why some methods cannot be had."""
 
 _ALL = "all"
 _DEFAULT = ("gradcam", "gradcam++", "layercam", "ablationcam", "eigencam")
@@ -134,65 +124,9 @@ def evaluate(paths: tuple[str, ...], output: str | None, force: bool, verbose: b
     _finish(batch, model, trials, missing, target, kept, seed=seed, force=force, npz=npz)
 
 
-@dataclass
-class Run:
-    """What is done with each photo. begun: the photo that was explained to see how long that takes, if any."""
-
-    model: Model
-    methods: Sequence[str]
-    target: str | None
-    layer: str | None
-    steps: int
-    draws: int
-    seed: int
-    begun: tuple[Job, _Explained] | None = None
-
-    def foretell(self, jobs: Sequence[Job]) -> None:
-        """Say how long all will take from now on, by the first photo that can be read: its heatmaps are made here."""
-        for job in jobs:
-            if job.photo == STDIN:  # which can be read but once
-                return
-            with suppress(Exception):  # whatever is wrong with it, it says in its turn
-                began = time.perf_counter()
-                explained = self._explain(job)
-                spent = time.perf_counter() - began
-                self.begun = job, explained
-                photo, heatmaps, _ = explained
-                if heatmaps:
-                    from viztool.faithfulness.probe import seconds_of_evaluation
-
-                    each = seconds_of_evaluation(self.model, photo, heatmaps, steps=self.steps, draws=self.draws)
-                    left = (len(jobs) - 1) * spent + len(jobs) * each
-                    foretell(f"{len(jobs)} × {len(heatmaps)} heatmaps", left)
-                return  # else it cannot be read, and the next is asked
-
-    def judge(self, job: Job) -> _Found:
-        """One photo: what each method achieves, and why some cannot be had."""
-        from viztool.faithfulness import evaluate_heatmap
-        from viztool.faithfulness.ranking import trials
-
-        known = self.begun is not None and self.begun[0] == job
-        photo, heatmaps, failed = self.begun[1] if known and self.begun is not None else self._explain(job)
-        if not heatmaps:
-            return [], failed
-        evaluations = evaluate_heatmap(self.model, photo, heatmaps, steps=self.steps, draws=self.draws, seed=self.seed)
-        return [trial for evaluation in evaluations for trial in trials(evaluation)], failed
-
-    def _explain(self, job: Job) -> _Explained:
-        photo = job.read()
-        heatmaps: list[Heatmap] = []
-        failed: dict[str, str] = {}
-        for method in self.methods:
-            try:
-                heatmaps.append(_explain(self.model, photo, method, self.target, self.layer, self.seed, job.source))
-            except ViztoolError as error:
-                failed[method] = str(error)
-        return photo, heatmaps, failed
-
-
 def _judged(
     run: Run, jobs: Sequence[Job], workers: str | None, kept: Path, *, quiet: bool
-) -> Iterator[tuple[Job, Callable[[], _Found]]]:
+) -> Iterator[tuple[Job, Callable[[], Judged]]]:
     """Each photo, and what gives what was found on it, or raises why nothing was."""
     if workers is None:
         if not quiet:
@@ -209,7 +143,7 @@ def _judged(
         yield job, partial(_as_found, found[sent])
 
 
-def _as_found(found: Found) -> _Found:
+def _as_found(found: Found) -> Judged:
     if found.error is not None:
         raise ViztoolError(found.error)
     return list(found.trials), dict(found.failed)
@@ -282,13 +216,3 @@ def _known(methods: tuple[str, ...]) -> list[str]:
     if _ALL not in methods:
         return list(dict.fromkeys(methods))
     return [name for name in known if name in methods or name not in SLOW]
-
-
-def _explain(
-    model: Model, photo: Any, method: str, target: str | None, layer: str | None, seed: int, source: str
-) -> Heatmap:
-    from viztool import attribution, cam
-
-    if method in attribution.METHODS:
-        return attribution.attribute(model, photo, method, target, seed=seed, source=source)
-    return cam.class_activation_map(model, photo, method, target, layer, seed=seed, source=source)

@@ -15,7 +15,7 @@ from viztool.cli.errors import one_line
 
 if TYPE_CHECKING:
     from viztool.atlas.ranges import Bounds
-    from viztool.cli.evaluate import Run
+    from viztool.cli.judge import Run
     from viztool.faithfulness.kept import Found
     from viztool.models.model import Model
 
