@@ -5,18 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from viztool.atlas import bins, tables
 from viztool.errors import LayerError, SettingError
 from viztool.render.numbers import counted, number
-
-if TYPE_CHECKING:
-    from viztool.atlas.atlas import Atlas
 
 Place = tuple[str, float, tuple[int, int], tuple[float, float, float, float]]
 """A photo's id, the unit's value, its (row, column) in the map, and (top, left, bottom, right) in the photo."""
@@ -172,10 +170,25 @@ class Unit:
         return float(self._of.unit_numbers[column][self.channel])
 
 
+class Rows(Protocol):
+    """Where what is known of units is read: an atlas."""
+
+    @property
+    def photos(self) -> int:
+        """How many were looked at."""
+
+    @property
+    def ids(self) -> list[str]:
+        """Of all photos, by their number."""
+
+    def rows(self, table: str, layer: str) -> pa.Table:
+        """Those of one layer in a table."""
+
+
 class Layer:
     """The units of a layer: `layer[15]`, `len(layer)`, or one after another."""
 
-    def __init__(self, atlas: Atlas, name: str, channels: int) -> None:
+    def __init__(self, atlas: Rows, name: str, channels: int) -> None:
         self.name = name
         self._atlas = atlas
         self._channels = channels

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -14,6 +16,7 @@ from viztool.atlas import bins
 from viztool.atlas.fingerprint import differences
 from viztool.atlas.made_with import precision, weights_digest
 from viztool.atlas.tally import look
+from viztool.atlas.unit import Layer
 from viztool.errors import ModelError, ViztoolError
 from viztool.hooks.capture import capture
 from viztool.hooks.evaluating import evaluating
@@ -21,8 +24,23 @@ from viztool.hooks.naming import unwrap
 from viztool.models.model import Model, wrap_model
 from viztool.render.colormaps import Picture
 
-if TYPE_CHECKING:
-    from viztool.atlas.atlas import Atlas
+
+class Known(Protocol):
+    """What a photo is compared with: an atlas."""
+
+    folder: Path
+    about: Mapping[str, Any]
+
+    @property
+    def photos(self) -> int:
+        """How many were looked at."""
+
+    @property
+    def layers(self) -> dict[str, int]:
+        """The channels of each layer, in the order in which they run."""
+
+    def __getitem__(self, layer: str) -> Layer:
+        """The units of a layer."""
 
 
 @dataclass(frozen=True)
@@ -46,13 +64,13 @@ class Unusual:
         return self.layer, self.channel, self.value, self.share
 
 
-def refuse_none(atlas: Atlas) -> None:
+def refuse_none(atlas: Known) -> None:
     """Raises ViztoolError if no photo of the atlas could be looked at: there is nothing to compare with."""
     if not atlas.photos:
         raise ViztoolError(f"{atlas.folder} is of no photo: none could be looked at; viztool atlas check says why")
 
 
-def _refuse_another(atlas: Atlas, model: Model) -> bool:
+def _refuse_another(atlas: Known, model: Model) -> bool:
     """Raises ViztoolError if its values cannot stand beside the atlas's. Returns whether those are of halves."""
     told = atlas.about["fingerprint"]
     half = precision(model.dtype, half=True)
@@ -67,7 +85,7 @@ def _refuse_another(atlas: Atlas, model: Model) -> bool:
     return own["precision"] == half
 
 
-def unusual(atlas: Atlas, model: Model | nn.Module, photo: Picture, count: int) -> list[Unusual]:
+def unusual(atlas: Known, model: Model | nn.Module, photo: Picture, count: int) -> list[Unusual]:
     """As `Atlas.unusual`, with more of each."""
     refuse_none(atlas)
     known = model if isinstance(model, Model) else wrap_model(model)

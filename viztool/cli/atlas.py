@@ -149,7 +149,7 @@ def show(
 def photo(folder: str, photo: str, count: int, photos: str | None, npz: bool, **options: Any) -> None:
     """Draw what is unusual in PHOTO: the units that answer to it as to few photos of the atlas."""
     from viztool.atlas import open_atlas
-    from viztool.atlas.sheet import unusual_sheet
+    from viztool.atlas.unusual_sheet import unusual_sheet
     from viztool.images import read_image
 
     opened = open_atlas(folder)

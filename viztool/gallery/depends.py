@@ -29,7 +29,7 @@ _ROOTS = {
     "circuit": ("viztool.circuits", "viztool.models.load"),
     "dream": ("viztool.kernels", "viztool.models.load"),
     "demo": ("viztool.demos.run",),
-    "atlas": ("viztool.atlas.sheet", "viztool.atlas.build", "viztool.models.load"),
+    "atlas": ("viztool.atlas.sheet", "viztool.atlas.unusual_sheet", "viztool.atlas.build", "viztool.models.load"),
     "concepts": ("viztool.craft", "viztool.models.load"),
 }
 """Where the drawing of each command begins; of the command line itself only what writes on a sheet."""
