@@ -6,10 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from test_circuits_sheet import words
 
 import viztool
 from viztool.cli import main
 from viztool.errors import SettingError
+from viztool.heatmaps.comparison import Comparison
 
 
 def attribute(*arguments):
@@ -86,6 +88,10 @@ def test_relevance_through_one_unit(desk):
     whole = viztool.attribute(model, photo, "lrp_zplus", 2, through=("1", list(range(6))))
     assert np.allclose(whole.raw[4], expected.raw[0], atol=1e-6)
     assert float(expected.raw.abs().sum()) > 0
+    assert "lrp_zplus through 1/4 of class 2" in words(expected.drawing())
+    assert "lrp_zplus through 1/4 · class 2" in words(Comparison([expected, expected]).drawing())
+    each = viztool.attribute(model, photo, "lrp_zplus", 2, through=("1", [0, 4]))
+    assert [each.way(at) for at in range(2)] == [" through 1/0", " through 1/4"]
 
 
 @pytest.mark.parametrize("seed", [-1, 1.5, "a", True, 2**32])

@@ -85,7 +85,7 @@ class Comparison(Result):
         values = heatmap.raw[0].numpy()
         place = f"{', '.join(heatmap.layer)} · " if heatmap.layer else ""
         lines = [
-            f"{heatmap.method} · {heatmap.target[0]}",
+            f"{heatmap.method}{heatmap.way(0)} · {heatmap.target[0]}",
             f"{place}{values.shape[0]} × {values.shape[1]} · max {number(abs(values).max(), '.2g')}",
             *heatmap.checks(0),
         ]

@@ -159,7 +159,7 @@ class Heatmap(Result):
         subject = self.subjects[index]
         raw = self.raw[index].numpy()
         lines = [
-            f"{self.method}{self._way(index)} of {self.target[index]}",
+            f"{self.method}{self.way(index)} of {self.target[index]}",
             f"score {number(float(self.score[index]), '.3g')}",
             *([f"layer {', '.join(self.layer)}"] if self.layer else []),
             *([f"all zero at {', '.join(self.details['all_zero_at'])}"] if "all_zero_at" in self.details else []),
@@ -182,7 +182,7 @@ class Heatmap(Result):
             box=self.box,
         )
 
-    def _way(self, index: int) -> str:
+    def way(self, index: int) -> str:
         """Of relevance that was sent through one unit, which."""
         through = self.details.get("through")
         return "" if through is None else f" through {through['layer']}/{self._channel(index)}"
