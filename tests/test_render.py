@@ -1,6 +1,7 @@
 """Colours mean numbers, sizes are kept, and nothing stands on anything else."""
 
 import ast
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -268,3 +269,19 @@ def test_no_word_of_viztool_has_a_character_that_cannot_be_drawn():
     used = {one for one in used if one.isprintable() and one != "?"}
     assert {"⁺", "×", "−", "ε"} <= used
     assert [one for one in sorted(used) if drawn_alone(one) == missing] == []
+
+
+def test_threads_write_each_in_their_own_size_and_weight():
+    def written(style):
+        canvas = np.full((40, 300, 3), 255, np.uint8)
+        draw_text(canvas, "Evidence 0.93", 2, 30, style)
+        return canvas
+
+    styles = [TITLE, BODY, HEADING, BODY.with_size(20)]
+    alone = [written(style) for style in styles]
+
+    def look(at):
+        return all(np.array_equal(written(styles[at]), alone[at]) for _ in range(400))
+
+    with ThreadPoolExecutor(len(styles)) as pool:
+        assert all(pool.map(look, range(len(styles))))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import threading
 from dataclasses import dataclass, replace
 from functools import cache, lru_cache
 from typing import Any
@@ -42,6 +43,10 @@ _TIE = "\u00a0"
 _TIED = re.compile(r" (?=%|[×·] \d)|(?<=\d [×·]) ")
 
 
+_writing = threading.Lock()
+"""A font keeps the size and weight that it was last asked for, and OpenCV lets other threads run meanwhile."""
+
+
 @cache
 def _font() -> Any:
     return cv2.FontFace("sans")
@@ -64,12 +69,14 @@ def text_width(text: str, style: Style) -> int:
     """Width of the text in pixels."""
     if not text:
         return 0
-    return int(cv2.getTextSize((1, 1), _drawable(text), (0, 0), _font(), style.size, style.weight)[2])
+    with _writing:
+        return int(cv2.getTextSize((1, 1), _drawable(text), (0, 0), _font(), style.size, style.weight)[2])
 
 
 def draw_text(canvas: Picture, text: str, x: int, baseline: int, style: Style) -> None:
     """Write on pixels, in place; x is the text's left end."""
-    cv2.putText(canvas, _drawable(text), (x, baseline), style.color, _font(), style.size, style.weight)
+    with _writing:
+        cv2.putText(canvas, _drawable(text), (x, baseline), style.color, _font(), style.size, style.weight)
 
 
 def fit(text: str, width: int, style: Style) -> str:
