@@ -115,6 +115,7 @@ def test_links_are_finished_once_and_followed_when_they_change(photos, tmp_path)
     shutil.copy(sorted(photos.rglob("*.png"))[0], target)
     for number in range(20):
         (own / f"{number:02d}.png").symlink_to(target)
+    (own / "20.png").symlink_to(tmp_path / "nowhere.png")
     build(own, folder)
     said, seen = [], []
     build(own, folder, say=said.append, callback=seen.append)
@@ -123,6 +124,9 @@ def test_links_are_finished_once_and_followed_when_they_change(photos, tmp_path)
     os.utime(target, ns=(1, 1))
     build(own, folder, say=said.append)
     assert said == ["00.png and 15 others changed since the last run", "16.png and 3 others changed since the last run"]
+    shutil.copy(target, tmp_path / "nowhere.png")
+    build(own, folder, say=said.append)
+    assert said[2:] == ["20.png changed since the last run"]
 
 
 @pytest.mark.parametrize("harm", ["cut", "flip", "empty", "foreign"])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Iterable
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path, PurePosixPath
@@ -82,8 +81,10 @@ def stamp_of(info: dict[str, Any]) -> str:
     Of a link those of the file that it leads to: listing tells the link's own, and asking for one file the other's.
     """
     if info.get("islink"):
-        with suppress(OSError):
+        try:
             real = Path(info["name"]).stat()
-            return f"{real.st_size} {real.st_mtime}"
+        except OSError:
+            return MISSING
+        return f"{real.st_size} {real.st_mtime}"
     told = [info.get(key) for key in ("mtime", "ETag", "etag", "LastModified", "updated", "created")]
     return f"{info.get('size')} {next((value for value in told if value is not None), '')}"
