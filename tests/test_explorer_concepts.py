@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import atlas_helpers
 import numpy as np
 import pytest
@@ -13,6 +15,7 @@ from test_explorer_use import HOSTILE
 from torch import nn
 
 import viztool
+from viztool.atlas.made_with import weights_digest
 from viztool.cli import main
 from viztool.errors import ModelError, ViztoolError
 from viztool.images import write_image
@@ -157,11 +160,91 @@ def test_those_of_another_network_and_other_files_are_refused(tmp_path):
         viztool.explore(network("other"), photo, concepts=path)
     np.savez(tmp_path / "else.npz", directions=np.zeros(3))
     (tmp_path / "text.npz").write_text("text")
-    for name in ("else.npz", "text.npz"):
-        with pytest.raises(ViztoolError, match=rf"{name} holds no concepts: `viztool concepts --npz` writes such"):
+    (tmp_path / "empty.npz").write_bytes(b"")
+    whole = path.read_bytes()
+    for share in (0.1, 0.5, 0.9):
+        (tmp_path / f"cut {share}.npz").write_bytes(whole[: int(share * len(whole))])
+    flipped = bytearray(whole)
+    flipped[len(whole) // 3] ^= 255
+    (tmp_path / "flipped.npz").write_bytes(flipped)
+    np.savez(tmp_path / "short.npz", **{**held(path), "parts": held(path)["parts"][:1]})
+    for name in ("else", "text", "empty", "cut 0.1", "cut 0.5", "cut 0.9", "flipped", "short"):
+        with pytest.raises(
+            ViztoolError, match=rf"{name}.npz holds no concepts, or is damaged: `viztool concepts --npz` writes such"
+        ):
+            viztool.explore(model, photo, concepts=tmp_path / f"{name}.npz")
+    for name in ("none.npz", "."):
+        with pytest.raises(ViztoolError, match=r"cannot read .*: (No such file|Is a directory)"):
             viztool.explore(model, photo, concepts=tmp_path / name)
-    with pytest.raises(ViztoolError, match=r"cannot read .*none.npz: No such file"):
-        viztool.explore(model, photo, concepts=tmp_path / "none.npz")
+
+
+def held(path):
+    with np.load(path) as found:
+        return dict(found)
+
+
+@pytest.mark.parametrize("name", ["parts", "directions", "map 1"])
+def test_numbers_that_are_not_finite_are_refused(tmp_path, name):
+    arrays = held(viztool.concepts(network(), many(4), 1, "3", 2).save_npz(tmp_path / "cat.npz"))
+    arrays[name].flat[0] = np.nan
+    np.savez(tmp_path / "cat.npz", **arrays)
+    with pytest.raises(ViztoolError, match=rf"cat.npz is damaged: '{name}' holds numbers that are not finite"):
+        viztool.explore(network(), many(1)[0], concepts=tmp_path / "cat.npz")
+
+
+def test_other_weights_and_another_preprocessing_are_refused_with_what_differs(tmp_path):
+    model, photo = network(), many(1)[0]
+    path = viztool.concepts(model, many(4), 1, "3", 2).save_npz(tmp_path / "cat.npz")
+    other = network()
+    with torch.no_grad():
+        other.net[0].weight.view(-1)[0] += 1e-3
+    with pytest.raises(ModelError) as said:
+        viztool.explore(other, photo, concepts=path)
+    digest, now = (weights_digest(each.net)[:12] for each in (model, other))
+    assert str(said.value) == (
+        f"Sequential is not what {path} is of (weights: {digest}…, now {now}…): "
+        "find the concepts with this one, with `viztool concepts --npz`"
+    )
+    larger = viztool.wrap_model(model.net, size=(40, 40), mean=0.5, std=0.25, classes=["a", "cat", "c"])
+    with pytest.raises(ModelError, match=r"is of \(preprocessing: .*32 × 40.*, now .*40"):
+        viztool.explore(larger, photo, concepts=path)
+    x = model.preprocess(photo)  # what became of a tensor before is not known
+    viztool.explore(model, x, concepts=path)
+    viztool.explore(model, photo, concepts=viztool.concepts(model, x.repeat(4, 1, 1, 1), 1, "3", 1))
+
+
+def test_a_file_from_before_files_said_their_weights_is_refused(tmp_path):
+    arrays = held(viztool.concepts(network(), many(4), 1, "3", 2).save_npz(tmp_path / "cat.npz"))
+    numbers = json.loads(str(arrays["numbers"]))
+    del numbers["fingerprint"]
+    np.savez(tmp_path / "cat.npz", **{**arrays, "numbers": np.array(json.dumps(numbers))})
+    with pytest.raises(ViztoolError, match=r"cat.npz does not say which weights it is of, .*: make it again, with"):
+        viztool.explore(network(), many(1)[0], concepts=tmp_path / "cat.npz")
+
+
+def test_of_a_network_whose_layers_have_other_names_it_is_said_first(tmp_path):
+    path = viztool.concepts(network(), many(4), 1, "3", 2).save_npz(tmp_path / "cat.npz")
+    other = viztool.wrap_model(nn.Sequential(nn.Sequential(network().net)), size=(32, 40), name="other")
+    with pytest.raises(ModelError, match=r"cat.npz is of Sequential · .*, and this is other · "):
+        viztool.explore(other, many(1)[0], concepts=path)
+
+
+def test_what_a_concept_is_measured_by_is_the_most_in_all_photos(tmp_path, tab):
+    model, photos = network(), many(12)
+    found = viztool.concepts(model, photos, 1, "3", 3)
+    most = torch.stack([maps.amax((1, 2)) for maps in found.maps(model, photos)]).amax(0)
+    assert [one.maximum for one in found] == pytest.approx(most.tolist(), rel=1e-4)
+    assert any(one.maximum > 1.01 * float(one.map.max()) for one in found)
+    page = viztool.explore(model, photos[0], ["1"], concepts=found)
+    tab.open(page.save(tmp_path / "page.html"), "#3/2/0/0")
+    for at, text in enumerate(
+        tab.run("[...document.querySelectorAll('[data-concept]')].map(each => each.textContent)")
+    ):
+        share = float(text.split(", ")[1].split(" %")[0])
+        here = float(found.maps(model, photos[0])[0][at].max())
+        assert share == pytest.approx(100 * here / float(most[at]), rel=0.06)
+        assert share <= 100
+        assert "% of the most in the photos that it was found in" in text
 
 
 def test_the_command_takes_what_the_other_saves(desk):
@@ -173,6 +256,12 @@ def test_the_command_takes_what_the_other_saves(desk):
     assert run.exit_code == 0, run.output
     run = CliRunner().invoke(main, ["explore", "photo.png", *own, "--concepts", "cats_concepts.npz"])
     assert run.output == "photo_explore.html\n"
+    (desk / "folder").mkdir()
+    (desk / "text.npz").write_text("text")
+    for name in ("none.npz", "folder", "text.npz"):
+        run = CliRunner().invoke(main, ["explore", "photo.png", *own, "--concepts", name])
+        assert (run.exit_code, run.output.count("\n")) == (2, 1), run.output
+        assert name in run.output
 
 
 def test_how_far_activation_and_relevance_agree_is_said(browser, tmp_path):

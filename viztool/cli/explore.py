@@ -60,6 +60,11 @@ def explore(
     target = _target(output, jobs[0].target)
     refuse_existing(target, force)
     batch = Batch(as_json, quiet, open_it)
+    if concepts is not None:
+        from viztool.explorer.concepts import known_concepts
+
+        with usage():
+            known_concepts(concepts)  # wrong usage first, not when the network is loaded
     photos, names = [], []
     for job in jobs:
         with batch.attempt(job.photo):

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from viztool.atlas.made_with import weights_digest
 from viztool.atlas.sources import Photos
 from viztool.cam.layer_choice import choose_layer
 from viztool.craft.behind import Behind
@@ -129,15 +130,15 @@ def found_in(
         )
         for number, factor in enumerate(order, 1)
     ]
-    first = seen[0].given.subject
+    first = seen[0].given
     return Concepts(
         concepts=told,
         parts=Parts(parts.rows[order], parts.signed),
         layer=name,
         target=asked.target.names[0],
         index=None if asked.target.classes is None else asked.target.classes[0],
-        network=first.network,
-        weights=first.weights,
+        network=first.subject.network,
+        weights=first.subject.weights,
         photos=len(seen),
         crops=len(crops),
         asked=len(some),
@@ -148,6 +149,8 @@ def found_in(
         confidence=asked.target.unit,
         curves=asked.curves,
         seed=seed,
+        digest=weights_digest(net),
+        preprocessing=None if first.size is None else first.subject.preprocessing,
         of=of,
     )
 
@@ -232,6 +235,7 @@ def _concept(
         pictures=[seen[at].given.cut(box) for at, _, box in best],
         view=seen[example].given.subject.view,
         map=there[example][factor].numpy(),
+        maximum=max(float(amount[factor].max()) for amount in there),
     )
 
 

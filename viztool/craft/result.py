@@ -44,7 +44,7 @@ class Concept(Part):
     crops: (photo id, how much of the concept is in it, (top, left, bottom, right) in the photo), best first; one of
         each photo.
     pictures: of these crops. view, map: the photo with most of the concept as the network was given it, and where in
-        it the concept is, (h, w).
+        it the concept is, (h, w). maximum: the most that there is of it at one place of any photo.
     """
 
     number: int
@@ -59,6 +59,7 @@ class Concept(Part):
     pictures: Sequence[Picture]
     view: Picture
     map: Map
+    maximum: float
 
     @property
     def numbers(self) -> dict[str, Any]:
@@ -72,6 +73,7 @@ class Concept(Part):
             "stability": self.stability,
             "crops": [{"photo": name, "value": value, "box": list(box)} for name, value, box in self.crops],
             "map_maximum": float(self.map.max()),
+            "maximum": self.maximum,
         }
 
     @property
@@ -95,7 +97,8 @@ class Concepts(Result):
     index: of the class; None of a score of one's own. photos, crops: how many were seen; asked: photos whose score was
     asked. explained: the share of the layer's activations on the photos, squared, that the concepts make up.
     score, without: the class's mean score on the photos as they are, and with all concepts taken out. confidence: what
-    `curves` are of. of: what was taken apart, if not the class.
+    `curves` are of. of: what was taken apart, if not the class. digest: of the network's weights; preprocessing: of the
+    photos, None of tensors.
     """
 
     concepts: Sequence[Concept]
@@ -115,6 +118,8 @@ class Concepts(Result):
     confidence: str
     curves: Curves
     seed: int
+    digest: str
+    preprocessing: str | None
     of: str = ""
 
     def __len__(self) -> int:
@@ -204,6 +209,7 @@ class Concepts(Result):
             "layer": self.layer,
             "network": self.network,
             "weights": self.weights,
+            "fingerprint": {"weights": self.digest, "preprocessing": self.preprocessing},
             "photos": self.photos,
             "failed": [list(one) for one in self.failed],
             "crops": self.crops,

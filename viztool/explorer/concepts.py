@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import io
 import json
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,15 +12,22 @@ from typing import Any, cast
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import Tensor, nn
 
+from viztool.atlas.fingerprint import differences
+from viztool.atlas.made_with import weights_digest
 from viztool.craft.factors import Parts
 from viztool.craft.result import Concepts, amounts
 from viztool.errors import ModelError, ViztoolError
 from viztool.explorer.look import Look
 from viztool.explorer.world import jpeg
+from viztool.hooks.naming import unwrap
 from viztool.hooks.select import STAGES, Patterns, as_list, exactly
+from viztool.models.model import Model
+from viztool.models.subject import looks_at
+from viztool.render.colormaps import Picture
 
-_TOLD = ("number", "importance", "importance_error", "effect", "effect_error", "share", "stability", "map_maximum")
+_TOLD = ("number", "importance", "importance_error", "effect", "effect_error", "share", "stability", "maximum")
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,12 +47,26 @@ class Known:
         """These layers and that of the concepts."""
         return [*([STAGES] if layers is None else as_list(layers)), *exactly([self.numbers["layer"]])]
 
-    def fits(self, look: Look) -> int:
-        """The place of their layer on the page. Raises ModelError where they are of another network."""
-        subject, layer = look.subject, self.numbers["layer"]
+    def refuse_another(self, model: Model | nn.Module, photo: Picture | Tensor) -> None:
+        """Raises ModelError if this network, or what becomes of photos on the way to it, is not what they are of."""
+        ((_, (subject, *_)), *_), _ = looks_at(model, photo, "photo")
         own, other = (subject.network, subject.weights), (self.numbers["network"], self.numbers["weights"])
         if own != other:
             raise ModelError(f"{self.source} is of {' · '.join(other)}, and this is {' · '.join(own)}")
+        told = self.numbers["fingerprint"]
+        here = {"weights": weights_digest(unwrap(model)), "preprocessing": subject.preprocessing}
+        if told["preprocessing"] is None or subject.photo is None:  # what became of a tensor before is not known
+            del here["preprocessing"]
+        changed = differences({name: told[name] for name in here}, here)
+        if changed:
+            raise ModelError(
+                f"{subject.network} is not what {self.source} is of ({'; '.join(changed)}): "
+                "find the concepts with this one, with `viztool concepts --npz`"
+            )
+
+    def fits(self, look: Look) -> int:
+        """The place of their layer on the page. Raises ModelError where it has other maps there."""
+        layer = self.numbers["layer"]
         place = next((place for place, shown in enumerate(look.layers) if shown.of.name == layer), None)
         channels = 0 if place is None else len(look.layers[place].of.maps)
         if place is None or channels != self.directions.shape[1]:
@@ -72,21 +93,40 @@ class Known:
 
 
 def known_concepts(concepts: Concepts | str | Path) -> Known:
-    """From a result, or from the .npz that it was saved as. Raises ViztoolError if that is none."""
+    """From a result, or from the .npz that it was saved as. Raises ViztoolError if that is none, or damaged."""
     if isinstance(concepts, Concepts):
         return _known("concepts", concepts.arrays)
     try:
-        with np.load(concepts, allow_pickle=False) as found:
-            return _known(str(concepts), dict(found))
+        content = Path(concepts).read_bytes()
     except OSError as error:
         raise ViztoolError(f"cannot read {concepts}: {error.strerror or error}") from error
-    except (ValueError, KeyError, AttributeError, TypeError, zipfile.BadZipFile) as error:
-        raise ViztoolError(f"{concepts} holds no concepts: `viztool concepts --npz` writes such a file") from error
+    try:
+        with np.load(io.BytesIO(content), allow_pickle=False) as found:
+            known = _known(str(concepts), dict(found))
+    except ViztoolError:
+        raise
+    except Exception as error:  # on damaged bytes decoders raise anything
+        raise ViztoolError(
+            f"{concepts} holds no concepts, or is damaged: `viztool concepts --npz` writes such a file"
+        ) from error
+    if "fingerprint" not in known.numbers:
+        raise ViztoolError(
+            f"{concepts} does not say which weights it is of, as it was made before files did: make it again, "
+            "with `viztool concepts --npz`"
+        )
+    return known
 
 
 def _known(source: str, arrays: Mapping[str, npt.NDArray[Any]]) -> Known:
+    """Raises whatever it meets where the arrays are not those of a result."""
+    for name, array in arrays.items():
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
+            raise ViztoolError(f"{source} is damaged: {name!r} holds numbers that are not finite")
     numbers = json.loads(str(arrays["numbers"]))
     rows = torch.from_numpy(np.asarray(arrays["parts"], np.float32))
     directions = np.asarray(arrays["directions"], np.float32)
     crops = tuple(arrays[f"crop {one['number']}"] for one in numbers["concepts"])
-    return Known(source, numbers, Parts(rows, rows.shape[1] != directions.shape[1]), directions, crops)
+    count, channels = directions.shape
+    if len(crops) != count or tuple(rows.shape) not in ((count, channels), (count, 2 * channels)):
+        raise ValueError("parts and directions do not belong together")
+    return Known(source, numbers, Parts(rows, rows.shape[1] != channels), directions, crops)

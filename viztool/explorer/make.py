@@ -63,6 +63,7 @@ def explore(
         raise ModelError(f"a page needs a photo, and a name for each; got {len(photos)} photos, {len(names)} names")
     known_parts = None if concepts is None else known_concepts(concepts)
     if known_parts is not None:
+        known_parts.refuse_another(model, photos[0])  # first: another network may not even have their layer
         layers = known_parts.beside(layers)
     looks = tuple(look(model, each, layers, name) for each, name in zip(photos, names, strict=True))
     if len({tuple(layer.of.maps.shape for layer in each.layers) for each in looks}) > 1:

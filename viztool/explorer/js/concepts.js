@@ -49,10 +49,10 @@ function cardsOf(concepts, layer, chosen) {
     const item = element("li"), button = element("button", "", { type: "button", "aria-pressed": String(index === chosen) });
     const own = maps.subarray(index * each, (index + 1) * each), most = own.reduce((largest, value) => Math.max(largest, value), 0);
     const error = one.importance_error === null ? "" : ` ± ${said(one.importance_error, 2)}`;
-    const share = one.map_maximum > 0 ? `, ${percentOf(most / one.map_maximum)} of what its best photo has` : "";
+    const share = one.maximum > 0 ? `, ${percentOf(most / one.maximum)} of the most in the photos that it was found in` : "";
     Object.assign(button.dataset, { concept: one.number, importance: one.importance, error: one.importance_error ?? "", most });
     button.append(
-      overPhoto(own, layer, Math.max(most, one.map_maximum), `Where concept ${one.number} is in this photo`),
+      overPhoto(own, layer, Math.max(most, one.maximum), `Where concept ${one.number} is in this photo`),
       element("img", "", { src: `data:image/jpeg;base64,${one.crop}`, alt: `The crop with most of concept ${one.number}` }),
       element("strong", `Concept ${one.number}`),
       element("span", `importance ${said(one.importance, 2)}${error}`),
