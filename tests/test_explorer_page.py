@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from explorer_browser import chromium
 from firefox import firefox
+from torch import nn
 
 import viztool
 from viztool.inspect import receptive_fields
@@ -113,6 +114,33 @@ def test_two_hundred_units_say_what_the_network_says(tab, made, photo):
         assert float(ACTIVATIONS[activation](torch.tensor(total))) == pytest.approx(value, abs=1e-4 * scales[name])
     assert tab.errors == []
     assert [request for request in tab.requests if not request.startswith(("file:", "about:"))] == []
+
+
+class Scaled(nn.Sequential):
+    """What stands in it, times two."""
+
+    def forward(self, x):
+        return 2 * super().forward(x)
+
+
+def test_it_says_that_norms_are_in_the_kernels_where_they_are(tab, photo, tmp_path):
+    torch.manual_seed(2)
+    net = nn.Sequential(
+        nn.Conv2d(3, 4, 3, 2),
+        nn.Sequential(nn.Conv2d(4, 4, 3, 2), nn.BatchNorm2d(4)),
+        Scaled(nn.Conv2d(4, 4, 3, 2)),
+        nn.Sequential(nn.BatchNorm2d(4), nn.Conv2d(4, 4, 3), nn.ReLU()),
+    )
+    model = viztool.wrap_model(net.eval(), size=(40, 40), mean=0.5, std=0.25)
+    page = viztool.explore(model, photo, ["0", "1", "2", "3"]).save(tmp_path / "page.html")
+    norms, scale = (
+        f" {what} in the kernels and the bias." for what in ("Norms that follow are", "A scale that follows is")
+    )
+    for layer, words in (("0", []), ("1", [norms]), ("2", [scale]), ("3", [])):
+        tab.open(page, f"#{layer}/1/0/0")
+        said = tab.run("document.getElementById('kernel-note').textContent")
+        assert said.startswith("Adds up: kernels of 3 × 3 (stride ")
+        assert [each for each in (norms, scale) if each in said] == words
 
 
 def test_firefox_says_the_same(tab, fox, made):

@@ -74,6 +74,18 @@ def placed(recorder: Recorder, path: Path, leaf: int, value: Tensor) -> Tensor:
     return _followed(recorder.steps, path.end, {leaf: value}, scaled=False)
 
 
+def has_norm(recorder: Recorder, path: Path, leaf: int) -> bool:
+    """Whether a norm stands between this leaf and what adds up."""
+
+    def found(place: int, norm: bool) -> bool:
+        step = recorder.steps[place]
+        if place == leaf or place in path.leaves:
+            return place == leaf and norm
+        return any(found(source, norm or step.name == "batch_norm") for source in step.sources)
+
+    return found(path.start, False)
+
+
 def _leaves(recorder: Recorder, start: int) -> list[int]:
     steps = recorder.steps
     found: list[int] = []

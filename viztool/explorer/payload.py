@@ -161,6 +161,7 @@ class _Packing:
         kind = "own" if alone else "left" if left else None
         return {
             "activation": own.activation,
+            "within": own.within,
             "exact": exact,
             "total": None if exact else self.blob.add(_changed(own, shown), self.parts, "totals", self.totals),
             "bias": self.blob.add(own.bias.detach().numpy(), "f32", "kernels"),

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from viztool.explorer.paths import PRODUCTS, Path, added, placed, zeros
+from viztool.explorer.paths import PRODUCTS, Path, added, has_norm, placed, zeros
 from viztool.explorer.record import Recorder, Ref, Step
 
 _TOLERANCE = 2e-5
@@ -68,7 +68,8 @@ class Operand:
 class Sum:
     """bias + products + operands = total, which is the layer's output before its activation function.
 
-    bias: (C,). total: (C, h, w). step: what gave the total.
+    bias: (C,). total: (C, h, w). step: what gave the total. within: what follows the products and is in their kernels
+    and the bias: norms, or a scale alone.
     """
 
     bias: Tensor
@@ -77,6 +78,7 @@ class Sum:
     total: Tensor
     activation: str
     step: int
+    within: Literal["", "norms", "scale"] = ""
 
 
 def needed(recorder: Recorder, path: Path) -> set[int]:
@@ -125,6 +127,7 @@ def _parts(recorder: Recorder, path: Path, kept: Mapping[int, Tensor], maps: Map
     shift = _required(maps(added(recorder, path, nothing))).float().cpu()
     products: list[Product] = []
     operands: list[Operand] = []
+    norms = scales = False
     bias = _per_channel(shift)
     if bias is None:
         bias = torch.zeros(len(shift))
@@ -140,9 +143,12 @@ def _parts(recorder: Recorder, path: Path, kept: Mapping[int, Tensor], maps: Map
             operands.append(Operand(_required(maps(added(recorder, path, own))).float().cpu() - shift, leaf))
             continue
         product, own_bias = made
+        norms |= has_norm(recorder, path, leaf)
+        scales |= not bool((scale == 1).all())
         products.append(_scaled(product, scale))
         bias = bias + scale * own_bias
-    return Sum(bias, tuple(products), tuple(operands), shift, path.activation, path.start)
+    within: Literal["", "norms", "scale"] = "norms" if norms else "scale" if scales else ""
+    return Sum(bias, tuple(products), tuple(operands), shift, path.activation, path.start, within)
 
 
 def _product(

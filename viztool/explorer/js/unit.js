@@ -135,6 +135,12 @@ function showSum(layer) {
   byId("more").textContent = sum.unknown ? `List the ${sum.terms.length} strongest terms` : `List all ${sum.terms.length} terms`;
 }
 
+const WITHIN = {
+  "": "",
+  norms: " Norms that follow are in the kernels and the bias.",
+  scale: " A scale that follows is in the kernels and the bias.",
+};
+
 function sumWords(layer) {
   const { products, operands } = layer.sum;
   if (!products.length && operands.length === 1 && operands[0].maps === "own") {
@@ -147,7 +153,7 @@ function sumWords(layer) {
   });
   const large = products.filter(each => each.strongest);
   const left = large.map(each => ` The kernels on ${each.words} are too large for a page: of each unit there are the strongest ${each.strongest.count} of ${fanOf(each)} terms, and the sum of the others.`);
-  return `Adds up: ${[...kernels, ...operands.map(each => `${each.words} as it is`)].join("; ")}. Norms that follow are in the kernels and the bias.${left.join("")}`;
+  return `Adds up: ${[...kernels, ...operands.map(each => `${each.words} as it is`)].join("; ")}.${WITHIN[layer.sum.within]}${left.join("")}`;
 }
 
 function termRow(each, rank, largest) {
