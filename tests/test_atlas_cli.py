@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import tarfile
 
 import numpy as np
 import pytest
@@ -12,7 +13,9 @@ from click.testing import CliRunner
 
 import viztool
 from viztool.atlas.crops import Album
+from viztool.atlas.thumbnails import read_thumbnails
 from viztool.cli import main
+from viztool.errors import ViztoolError
 
 NET = """
 import torch
@@ -140,6 +143,78 @@ def test_check_finds_what_is_wrong(built, tmp_path):
     part.unlink()
     told = json.loads(run("check", own, "--json", code=1))
     assert told["missing"] == [[0, 13]] and not told["tables"]["units.parquet"] and not told["whole"]
+
+
+def cut(file):
+    file.write_bytes(file.read_bytes()[: file.stat().st_size // 3])
+
+
+READS = {
+    "units.parquet": lambda atlas: atlas["3"][0].mean,
+    "places.parquet": lambda atlas: atlas["3"][0].top,
+    "histograms.parquet": lambda atlas: atlas["3"][0].histogram,
+    "alike.parquet": lambda atlas: atlas["3"][0].alike,
+    "labels.parquet": lambda atlas: atlas["3"][0].labels,
+    "photos.parquet": lambda atlas: atlas.photos,
+    "thumbnails-00000.parquet": lambda atlas: read_thumbnails(atlas.folder, "3"),
+    "manifest.parquet": None,
+    "about.json": None,
+    "atlas.json": None,
+}
+
+
+@pytest.mark.parametrize("name", READS)
+def test_what_is_damaged_is_named_and_the_same_command_mends_it(built, desk, network, tmp_path, name):
+    own = tmp_path / "own.atlas"
+    shutil.copytree(built, own)
+    cut(own / name)
+    if READS[name] is not None:
+        with pytest.raises(ViztoolError) as said:
+            READS[name](viztool.open_atlas(own))
+        assert str(said.value) == f"{own / name} is damaged; the same build command mends it"
+    assert run("check", own, code=1).splitlines()[0] == f"{name} is damaged"
+    assert run("check", own, code=1).splitlines()[-1] == "the same build command mends it"
+    run("build", desk / "photos", "-o", own, "-l", "1", "-l", "3", "--thumbnails", *network, code=1)
+    assert run("check", own).startswith("whole: 12 photos looked at, every checksum right\n")
+    for file in built.glob("*.parquet"):
+        assert (own / file.name).read_bytes() == file.read_bytes()
+    if name in READS and name != "atlas.json":
+        (own / name).unlink()
+        if READS[name] is not None and not name.startswith("thumbnails"):
+            with pytest.raises(ViztoolError, match=rf"{name} is missing; the same build command mends it"):
+                READS[name](viztool.open_atlas(own))
+        assert f"{name} is damaged" in run("check", own, code=1)
+
+
+def test_show_says_in_a_line_that_a_table_is_damaged(built, tmp_path):
+    own = tmp_path / "own.atlas"
+    shutil.copytree(built, own)
+    cut(own / "units.parquet")
+    said = run("show", own, "-o", tmp_path / "out", code=1)
+    assert "ArrowInvalid" not in said
+    assert said.count("units.parquet is damaged; the same build command mends it\n") == said.count("\n")
+
+
+@pytest.mark.parametrize("finished", [True, False])
+def test_without_its_manifest_no_part_is_taken_for_another_photos(desk, network, tmp_path, finished):
+    photos, own, other = tmp_path / "photos.tar", tmp_path / "own", tmp_path / "other"
+    with tarfile.open(photos, "w") as shard:  # its photos have the stamp of the one file
+        for file in sorted((desk / "photos" / "cat").glob("0*.png")):
+            shard.add(file, file.name)
+    given = ("build", photos, "-l", "1", *network, "-o")
+    run(*given, own)
+    run(*given, other)
+    if not finished:
+        for file in ("atlas.json", "photos.parquet"):
+            (own / file).unlink()
+    cut(own / "manifest.parquet")
+    assert run("check", own, code=1).splitlines()[0] == "manifest.parquet is damaged"
+    said = run(*given, own)
+    how = "made again from photos.parquet" if finished else "all photos are looked at again"
+    assert f"manifest.parquet is damaged, and {'is ' if finished else ''}{how}\n" in said
+    assert {file.name: file.read_bytes() for file in own.glob("*.parquet")} == {
+        file.name: file.read_bytes() for file in other.glob("*.parquet")
+    }
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,6 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from viztool.atlas import tables
 from viztool.atlas.field import Axes, from_numbers
@@ -119,10 +118,9 @@ class Atlas:
         if table in self._held:
             whole = self._held[table]
             return whole.filter(pc.equal(whole["layer"], layer))
-        file = self.folder / table
-        if not file.exists():
+        if table not in self.about.get("tables", ()):
             return pa.table({"channel": pa.array([], pa.int32())})
-        return pq.read_table(file, filters=[("layer", "=", layer)])
+        return tables.read_table(self.folder, table, filters=[("layer", "=", layer)])
 
     @cached_property
     def _layers(self) -> dict[str, Layer]:
@@ -131,7 +129,7 @@ class Atlas:
     @cached_property
     def _photo_rows(self) -> pa.Table:
         held = self._held.get(tables.PHOTOS)
-        return pq.read_table(self.folder / tables.PHOTOS) if held is None else held
+        return tables.read_table(self.folder, tables.PHOTOS) if held is None else held
 
 
 def open_atlas(folder: str | os.PathLike[str]) -> Atlas:
@@ -140,11 +138,13 @@ def open_atlas(folder: str | os.PathLike[str]) -> Atlas:
     Raises ViztoolError if there is none.
     """
     place = Path(folder)
-    about = tables.read_json(place / "atlas.json")
+    about = tables.read_json(place / tables.ATLAS)
     if about is not None:
         return Atlas(place, about)
-    about = tables.read_json(place / "about.json")
+    about = tables.read_json(place / tables.ABOUT)
     if about is None:
+        if tables.is_damaged(place / tables.ABOUT):
+            raise ViztoolError(f"{place / tables.ABOUT} is damaged; the same build command mends it")
         raise ViztoolError(f"{place} holds no atlas; viztool atlas build makes one")
     return Atlas(place, about, _so_far(place, about))
 
@@ -162,7 +162,7 @@ def _so_far(place: Path, about: Mapping[str, Any]) -> dict[str, pa.Table]:
 
     told = about["fingerprint"]
     totals: dict[str, LayerTotals] = total(whole(), told["layers"], told["keep"])
-    manifest = pq.read_table(place / "manifest.parquet")
+    manifest = tables.read_table(place, tables.MANIFEST)
     fields = {name: from_numbers(numbers) for name, numbers in about["fields"].items()}
     return {
         tables.PHOTOS: tables.photo_table(manifest["id"].to_pylist(), manifest["label"].to_pylist(), seen),

@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 from torch import nn
 
 from viztool.atlas import tables
@@ -99,7 +99,7 @@ def build_atlas(
         if not missing and _is_finished(place, job.fingerprint, thumbnails):
             return open_atlas(place)
         _unfinish(place)
-        tables.write_json(place / "about.json", about)
+        tables.write_json(place / tables.ABOUT, about)
         _look(engine, job, bounds, missing, callback)
         _put_together(job, bounds, about, {layer.name: layer.axes for layer in layer_list}, thumbnails)
     return open_atlas(place)
@@ -126,28 +126,29 @@ def _manifest(
     place: Path, source: Source, told: dict[str, Any], *, restart: bool, say: Callable[[str], None]
 ) -> list[Entry]:
     """The photos in the order in which they are numbered: by id. The first build settles which they are."""
-    file = place / "manifest.parquet"
     found = sorted(source.entries(), key=lambda entry: entry.id)
     if not found:
         raise ViztoolError(f"{source.name} holds no photo")
     if restart:
         _throw_away(place)
-    if file.exists():
-        before = tables.read_json(place / "about.json")
+    before = tables.read_about(place)
+    if before is not None or (place / tables.MANIFEST).exists():
         changed = [] if before is None else differences(before["fingerprint"], told)
         if before is not None and changed:
             raise ViztoolError(
                 f"{place} holds another atlas ({'; '.join(changed)}); build elsewhere, or throw it away with restart"
             )
-        if before is not None and not {entry.id for entry in found} & set(pq.read_table(file)["id"].to_pylist()):
-            raise _of_other_photos(place, before, source)
-        return _as_before(file, found, say)
+        table = _settled(place, say)
+        if table is not None:
+            if before is not None and not {entry.id for entry in found} & set(table["id"].to_pylist()):
+                raise _of_other_photos(place, before, source)
+            return _as_before(table, found, say)
     for one, after in pairwise(found):
         if one.id == after.id:
             raise ViztoolError(f"two photos of {source.name} are called {one.id}")
     tables.write_table(
         place,
-        file.name,
+        tables.MANIFEST,
         pa.table(
             {
                 "id": pa.array([entry.id for entry in found]),
@@ -158,9 +159,26 @@ def _manifest(
     return found
 
 
-def _as_before(file: Path, found: Sequence[Entry], say: Callable[[str], None]) -> list[Entry]:
+def _settled(place: Path, say: Callable[[str], None]) -> pa.Table | None:
+    """The manifest. Where it is damaged, what the finished atlas has of it; else None, and no part is left.
+
+    A part says of its photos only their numbers: without the manifest nobody knows which they are.
+    """
+    with suppress(ViztoolError):
+        return tables.read_table(place, tables.MANIFEST)
+    told = tables.read_json(place / tables.ATLAS)
+    if told is not None and tables.is_as_written(place / tables.PHOTOS, told["tables"][tables.PHOTOS]):
+        say(f"{tables.MANIFEST} is damaged, and is made again from {tables.PHOTOS}")
+        table = tables.read_table(place, tables.PHOTOS, columns=["id", "label"])
+        tables.write_table(place, tables.MANIFEST, table)
+        return table
+    say(f"{tables.MANIFEST} is damaged, and all photos are looked at again")
+    _throw_away(place)
+    return None
+
+
+def _as_before(table: pa.Table, found: Sequence[Entry], say: Callable[[str], None]) -> list[Entry]:
     """The entries of the manifest, where the source has them now."""
-    table = pq.read_table(file)
     now = {entry.id: entry for entry in found}
     entries = []
     gone = 0
@@ -196,7 +214,7 @@ def _missing(job: Job, bounds: Sequence[Bounds], say: Callable[[str], None]) -> 
 
     Raises ViztoolError if the photos are from somewhere else than before, and are not the same.
     """
-    before = tables.read_json(job.folder / "about.json")
+    before = tables.read_about(job.folder)
     moved = before is not None and _is_another(before, job.source)
     if before is not None and moved and any(entry.stamp == MISSING for entry in job.entries):
         raise _of_other_photos(job.folder, before, job.source)
@@ -268,24 +286,26 @@ def _put_together(
     if thumbnails:
         digests |= write_thumbnails(job.folder, made[tables.PLACES], job.source, job.entries)
     tables.write_json(
-        job.folder / "atlas.json", {**about, "photos": len(job.entries), "of": job.fingerprint, "tables": digests}
+        job.folder / tables.ATLAS, {**about, "photos": len(job.entries), "of": job.fingerprint, "tables": digests}
     )
 
 
 def _is_finished(place: Path, fingerprint: str, thumbnails: bool) -> bool:
-    told = tables.read_json(place / "atlas.json")
-    if told is None or told["of"] != fingerprint or (thumbnails and not (place / first_shard()).exists()):
+    told = tables.read_json(place / tables.ATLAS)
+    if told is None or tables.read_json(place / tables.ABOUT) is None or told["of"] != fingerprint:
         return False
-    return all((place / name).exists() for name in told["tables"])
+    if thumbnails and not (place / first_shard()).exists():
+        return False
+    return all(tables.is_as_written(place / name, digest) for name, digest in told["tables"].items())
 
 
 def _unfinish(place: Path) -> None:
     """What will be made anew goes, so that nobody takes it for this one's."""
-    (place / "atlas.json").unlink(missing_ok=True)
+    (place / tables.ATLAS).unlink(missing_ok=True)
 
 
 def _throw_away(place: Path) -> None:
     shutil.rmtree(place / "parts", ignore_errors=True)
     (place / "parts").mkdir(exist_ok=True)
-    for name in ("manifest.parquet", "about.json", "atlas.json"):
+    for name in (tables.ATLAS, tables.ABOUT, tables.MANIFEST):  # the manifest last: the others need it
         (place / name).unlink(missing_ok=True)

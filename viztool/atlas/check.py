@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
-
 from viztool.atlas import tables
 from viztool.atlas.fingerprint import digest_of
 from viztool.atlas.part import stamps
-from viztool.atlas.ranges import part_file, ranges
+from viztool.atlas.ranges import Bounds, part_file, ranges
 from viztool.errors import ViztoolError
 from viztool.render.numbers import counted
 
 
 @dataclass(frozen=True)
 class Check:
-    """What was compared. tables: by name, whether it is as it was written; none before the build has ended.
+    """What was compared. tables: by name, whether it is as it was written; before the build has ended only such files
+    as are not. ended: whether the build has.
 
     missing, damaged: ranges of photos, (first, one past the last). failed: (id, reason) of photos that could not be
     read.
@@ -32,11 +30,12 @@ class Check:
     missing: tuple[tuple[int, int], ...]
     damaged: tuple[tuple[int, int], ...]
     failed: tuple[tuple[str, str], ...]
+    ended: bool
 
     @property
     def whole(self) -> bool:
         """Whether the build has ended, and nothing of it is missing or damaged."""
-        return bool(self.tables) and all(self.tables.values()) and not self.missing and not self.damaged
+        return self.ended and all(self.tables.values()) and not self.missing and not self.damaged
 
     @property
     def lines(self) -> list[str]:
@@ -47,7 +46,7 @@ class Check:
         if self.failed:
             lines.append(f"{len(self.failed)} of {counted(self.photos, 'photos')} could not be looked at:")
             lines += [f"  {reason if name in reason else f'{name}: {reason}'}" for name, reason in self.failed]
-        if not self.tables:
+        if not self.ended and all(self.tables.values()):
             lines.append("the build has not ended; the same command goes on with it")
         elif not self.whole:
             lines.append("the same build command mends it")
@@ -72,22 +71,29 @@ class Check:
 def check_atlas(folder: str | os.PathLike[str]) -> Check:
     """Read every file of an atlas once. Raises ViztoolError if there is none."""
     place = Path(folder)
-    about = tables.read_json(place / "about.json")
-    if about is None or not (place / "manifest.parquet").exists():
+    about, told = tables.read_about(place), tables.read_json(place / tables.ATLAS)
+    files = {name: False for name in (tables.ABOUT, tables.ATLAS) if tables.is_damaged(place / name)}
+    if about is None and not files:
         raise ViztoolError(f"{place} holds no atlas; viztool atlas build makes one")
-    count = pq.read_metadata(place / "manifest.parquet").num_rows
-    name = digest_of(about["fingerprint"])
-    files = {bounds: part_file(place, bounds) for bounds in ranges(count)}
-    missing = tuple(bounds for bounds, file in files.items() if not file.exists())
-    damaged = tuple(bounds for bounds, file in files.items() if file.exists() and stamps(file, name, bounds) is None)
-    told = tables.read_json(place / "atlas.json")
-    written = {} if told is None else {table: _is(place / table, wanted) for table, wanted in told["tables"].items()}
+    if not (place / tables.ABOUT).exists():
+        files[tables.ABOUT] = False
+    count = 0 if told is None else int(told["photos"])
+    try:
+        count = len(tables.read_table(place, tables.MANIFEST))
+    except ViztoolError:
+        files[tables.MANIFEST] = False
+    missing: list[Bounds] = []
+    damaged: list[Bounds] = []
+    for bounds in [] if about is None else ranges(count):
+        file = part_file(place, bounds)
+        if not file.exists():
+            missing.append(bounds)
+        elif about is not None and stamps(file, digest_of(about["fingerprint"]), bounds) is None:
+            damaged.append(bounds)
+    written = {} if told is None else told["tables"]
+    files |= {table: tables.is_as_written(place / table, wanted) for table, wanted in written.items()}
     failed: tuple[tuple[str, str], ...] = ()
-    if written.get(tables.PHOTOS):
-        rows = pq.read_table(place / tables.PHOTOS, columns=["id", "error"]).to_pylist()
+    if files.get(tables.PHOTOS):
+        rows = tables.read_table(place, tables.PHOTOS, columns=["id", "error"]).to_pylist()
         failed = tuple((row["id"], row["error"]) for row in rows if row["error"] is not None)
-    return Check(count, written, missing, damaged, failed)
-
-
-def _is(file: Path, digest: str) -> bool:
-    return file.exists() and hashlib.sha256(file.read_bytes()).hexdigest() == digest
+    return Check(count, files, tuple(missing), tuple(damaged), failed, told is not None)

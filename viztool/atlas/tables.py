@@ -19,6 +19,7 @@ from viztool.atlas.field import Axes, field_box, in_photo
 from viztool.atlas.merge import LabelShares, LayerTotals
 from viztool.atlas.part import Seen
 from viztool.atlas.ranks import Ranks
+from viztool.errors import ViztoolError
 from viztool.images import atomic_write
 
 ALIKE = 16
@@ -30,6 +31,8 @@ LABELS = 8
 PHOTOS, UNITS, PLACES, HISTOGRAMS, ALIKES, SHARES = (
     f"{name}.parquet" for name in ("photos", "units", "places", "histograms", "alike", "labels")
 )
+MANIFEST, ABOUT, ATLAS = "manifest.parquet", "about.json", "atlas.json"
+"""Which photo has which number; what it is made with, from the beginning, and the same with the tables at the end."""
 
 
 def photo_table(ids: Sequence[str], labels: Sequence[str | None], seen: Mapping[int, Seen]) -> pa.Table:
@@ -206,6 +209,27 @@ def write_bytes(path: Path, content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
+def read_table(folder: Path, name: str, **options: Any) -> pa.Table:
+    """What `write_table` wrote, with the options of `pyarrow.parquet.read_table`.
+
+    Raises ViztoolError if it cannot be read.
+    """
+    file = folder / name
+    try:
+        return pq.read_table(file, **options)
+    except FileNotFoundError as error:
+        raise ViztoolError(f"{file} is missing; the same build command mends it") from error
+    except (pa.ArrowException, OSError) as error:
+        if isinstance(error, OSError) and error.strerror:
+            raise ViztoolError(f"cannot read {file}: {error.strerror}") from error
+        raise ViztoolError(f"{file} is damaged; the same build command mends it") from error
+
+
+def is_as_written(file: Path, digest: str) -> bool:
+    """Whether it is there, with this sha256."""
+    return file.exists() and hashlib.sha256(file.read_bytes()).hexdigest() == digest
+
+
 def quantile_of(bin_numbers: Sequence[int], counts: Sequence[int], share: float) -> float:
     """As `bins.quantile`, of a histogram as it stands in the table."""
     whole = np.zeros(bins.COUNT, np.int64)
@@ -220,3 +244,14 @@ def read_json(path: Path) -> dict[str, Any] | None:
     except (OSError, ValueError):
         return None
     return told
+
+
+def is_damaged(file: Path) -> bool:
+    """Whether a file of JSON is there, but not whole."""
+    return file.exists() and read_json(file) is None
+
+
+def read_about(folder: Path) -> dict[str, Any] | None:
+    """With what the atlas in a folder was made; None if it holds none, or none that can be read."""
+    told = read_json(folder / ABOUT)
+    return read_json(folder / ATLAS) if told is None else told

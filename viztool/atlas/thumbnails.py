@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from PIL import Image
 
 from viztool.atlas import tables
@@ -58,7 +57,7 @@ def read_thumbnails(folder: Path, layer: str) -> dict[tuple[int, str, int], byte
     """By channel, kind and rank: the JPEG of a layer's crops; none if they were not kept."""
     found = {}
     for file in sorted(folder.glob("thumbnails-*.parquet")):
-        for row in pq.read_table(file, filters=[("layer", "=", layer)]).to_pylist():
+        for row in tables.read_table(folder, file.name, filters=[("layer", "=", layer)]).to_pylist():
             if row["jpeg"] is not None:
                 found[row["channel"], row["kind"], row["rank"]] = row["jpeg"]
     return found

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from viztool.atlas.part import Part, Seen, write_part
 from viztool.atlas.ranges import BATCH, Bounds, part_file
 from viztool.atlas.sources import MISSING, Entry, Source
+from viztool.atlas.tables import MANIFEST
 from viztool.atlas.tally import Look, Tally, look
 from viztool.attribution.arriving import arriving
 from viztool.errors import ImageError, ModelError, ViztoolError
@@ -60,7 +61,7 @@ class Job:
 
     def unseen(self, bounds: Bounds) -> str | None:
         """The folder, or the first of the photos, where this machine does not see it, and what to do; else None."""
-        if not (self.folder / "manifest.parquet").exists():
+        if not (self.folder / MANIFEST).exists():
             return f"{self.folder}: put the atlas where all nodes do"
         first = self.entries[bounds[0]]
         gone = self.source.stamp(first) is None and first.stamp != MISSING

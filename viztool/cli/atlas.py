@@ -14,6 +14,7 @@ from viztool.cli.batch import Batch, output_options
 from viztool.cli.checks import check_layers
 from viztool.cli.errors import reported, usage
 from viztool.cli.options import layers_option, load, model_options
+from viztool.errors import LayerError, SettingError
 
 if TYPE_CHECKING:
     from viztool.atlas import Progress
@@ -126,7 +127,7 @@ def show(
     if channels is not None and len(layers) != 1:
         raise click.UsageError("-c names channels of one layer; give that layer with -l")
     refuse_none(opened)
-    with usage():
+    with usage((LayerError, SettingError)):
         shown = {layer: chosen(opened, layer, channels) for layer in layers or opened.layers}
     sheets = [AtlasSheet(opened, layer, units, album, channels is not None) for layer, units in shown.items()]
     batch = _batch(options)
