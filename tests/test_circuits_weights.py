@@ -1,14 +1,19 @@
 """Weight pictures: the kernel as it is, the product of what is linear, and their factors."""
 
+import re
+
 import numpy as np
 import pytest
 import timm
 import torch
 from torch import nn
+from torch.nn import functional as F
 
 import viztool
-from viztool.inspect.survey import survey
-from viztool.kernels.expanded import expanded_of, expanded_weights
+from viztool.errors import LayerError
+from viztool.inspect.nearest import nearest
+from viztool.inspect.survey import survey, survey_of
+from viztool.kernels.expanded import expanded_of, expanded_weights, linear_parts
 from viztool.kernels.factors import factors
 from viztool.kernels.weights import KernelWeights
 
@@ -57,7 +62,7 @@ def test_a_max_pool_counts_as_a_mean_pool():
 def test_a_residual_sum_adds_the_identity():
     net = timm.create_model("resnet18", pretrained=False, zero_init_last=False).eval()
     known = survey(net, torch.randn(1, 3, 96, 96))
-    assert known.before("layer1.1").name == "layer1.0"
+    assert nearest(net, torch.randn(1, 3, 96, 96), known, "layer1.1").name == "layer1.0"
     found = kernels(net, torch.randn(1, 3, 96, 96), "layer1.0", "layer1.1", [5])[0]
     one, two = (getattr(net.layer1[1], name).weight.detach() for name in ("conv1", "conv2"))
     norms = 1 / (1 + 1e-5)  # of both, as they begin
@@ -67,6 +72,122 @@ def test_a_residual_sum_adds_the_identity():
             flow[0, :, i : i + 3, j : j + 3] += torch.einsum("m,mihw->ihw", two[5, :, i, j], one) * norms
     flow[0, 5, 2, 2] += 1
     assert torch.allclose(found, flow[0], atol=1e-5)
+
+
+class Function(nn.Module):
+    def __init__(self, function):
+        super().__init__()
+        self.function = function
+
+    def forward(self, x):
+        return self.function(x)
+
+
+def between(middle, width=6):
+    """A network whose layers "0" and "1" have something between two convolutions."""
+    torch.manual_seed(1)
+    block = nn.Sequential(nn.Conv2d(6, 6, 3), middle, nn.Conv2d(width, 4, 1))
+    return nn.Sequential(nn.Conv2d(3, 6, 3), block, nn.ReLU()).eval()
+
+
+def parts(net, seed=None):
+    """Of the survey's picture, which is black, or of a random one."""
+    model = viztool.wrap_model(net, size=(20, 20), mean=(0,) * 3, std=(1,) * 3)
+    known, x = survey_of(model)
+    if seed is not None:
+        x = torch.randn(x.shape, generator=torch.Generator().manual_seed(seed))
+    return linear_parts(net, x, known.site("0"), known.site("1"), [1])
+
+
+LEFT_OUT = {
+    "softplus": F.softplus,
+    "softsign": F.softsign,
+    "tanhshrink": F.tanhshrink,
+    "hardshrink": F.hardshrink,
+    "softshrink": F.softshrink,
+    "rrelu": F.rrelu,
+    "relu": torch.relu,
+    "sigmoid as a constant": lambda x: x * torch.sigmoid(x),
+}
+REFUSED = {
+    "mul": lambda x: x * x,
+    "abs": torch.abs,
+    "sin": torch.sin,
+    "zero": lambda x: torch.maximum(x, torch.zeros_like(x)),
+    "where": lambda x: torch.where(x > 0, x, 0 * x),
+    "mask": lambda x: x * (x > 0),
+    "log_sigmoid": F.logsigmoid,
+    "glu": lambda x: F.glu(x, 1),
+    "normalize": lambda x: F.normalize(x, dim=1),
+    "local_response_norm": lambda x: F.local_response_norm(x, 3),
+    "log_softmax": lambda x: F.log_softmax(x, 1),
+    "einsum": lambda x: torch.einsum("nchw,ndhw->nchw", x, x),
+    "amax": lambda x: x - x.amax((2, 3), keepdim=True),
+    "group_norm": nn.GroupNorm(2, 6),
+    "instance_norm": nn.InstanceNorm2d(6),
+    "layer_norm": nn.LayerNorm([6, 16, 16]),
+    "batch_norm": nn.BatchNorm2d(6, track_running_stats=False),
+}
+
+
+@pytest.mark.parametrize("name", LEFT_OUT)
+def test_what_is_left_out_is_named_and_the_rest_does_not_depend_on_the_picture(name):
+    net = between(Function(LEFT_OUT[name]))
+    found = parts(net)
+    assert found.left_out == (name,)
+    flow = torch.einsum("e,eihw->ihw", net[1][2].weight[1, :, 0, 0], net[1][0].weight)
+    if "constant" not in name:
+        assert np.allclose(found.values[0], flow.detach(), atol=1e-6)
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_is_not_linear_and_cannot_be_left_out_gives_no_kernels(name):
+    middle = REFUSED[name]
+    net = between(middle if isinstance(middle, nn.Module) else Function(middle), 3 if name == "glu" else 6)
+    named = {"mask": "gt", "where": "gt", "zero": "maximum"}.get(name, name)
+    message = (
+        f"between layers '0' and '1' more is not linear than activations that can be left out ({named}): "
+        "weights alone give no kernels; measure with photos"
+    )
+    with pytest.raises(LayerError, match=f"^{re.escape(message)}$"):
+        parts(net)
+    model = viztool.wrap_model(net, size=(20, 20), mean=(0,) * 3, std=(1,) * 3)
+    assert expanded_of(model, "1", [1]) is None, "a kernel sheet leaves the tile out"
+
+
+def test_what_is_scaled_by_another_branch_gives_no_kernels():
+    class Gated(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.one, self.two = nn.Conv2d(3, 4, 3), nn.Conv2d(3, 4, 3)
+
+        def forward(self, x):
+            return self.two(x) * self.one(x)
+
+    net = nn.Sequential(Gated(), nn.Conv2d(4, 2, 1)).eval()
+    known = survey(net, torch.zeros(1, 3, 16, 16))
+    with pytest.raises(LayerError, match="more is not linear"):
+        linear_parts(net, torch.zeros(1, 3, 16, 16), known.site("0.one"), known.site("1"), [0])
+
+
+@pytest.mark.parametrize(
+    "middle",
+    [nn.Identity(), nn.BatchNorm2d(6), nn.AvgPool2d(2), nn.Dropout(), Function(lambda x: 3 * x - x.mean((2, 3), True))],
+)
+def test_what_is_linear_is_called_so_whatever_the_picture(middle):
+    net = between(middle)
+    black, noise = parts(net), parts(net, seed=5)
+    assert black.left_out == noise.left_out == ()
+    assert np.array_equal(black.values, noise.values)
+
+
+def test_the_layer_before_is_one_that_leads_there():
+    net = timm.create_model("resnet18", pretrained=False).eval()
+    x = torch.zeros(1, 3, 64, 64)
+    known = survey(net, x)
+    assert known.earlier("layer2.0.downsample.0")[0].name == "layer2.0.bn2", "the last in time, in the other branch"
+    assert nearest(net, x, known, "layer2.0.downsample.0").name == "layer1"
+    assert nearest(net, x, known, "layer2.0.conv2").name == "layer2.0.aa"
 
 
 def test_planted_factors_come_out():

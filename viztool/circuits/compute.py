@@ -19,6 +19,7 @@ from viztool.hooks.evaluating import evaluating
 from viztool.hooks.frozen import frozen
 from viztool.hooks.naming import named_layers, unwrap
 from viztool.hooks.select import Pattern, select
+from viztool.inspect.nearest import nearest
 from viztool.inspect.ranks import rank_correlation
 from viztool.inspect.survey import OUTPUT, Site, survey
 from viztool.kernels.expanded import Array, expanded_weights
@@ -72,7 +73,7 @@ def circuit(
         first, _ = given[0].look()
         known = survey(net, first)
         unit = Unit(known.site(name), channel)
-        source = known.before(name) if inputs is None else known.site(_one(named, inputs))
+        source = nearest(net, first[:1], known, name) if inputs is None else known.site(_one(named, inputs))
         known.after(source, unit.site)
         later = None if outputs is None or _one(named, outputs) == OUTPUT else known.site(_one(named, outputs))
         if later is not None:

@@ -9,6 +9,7 @@ from viztool.circuits.icons import Icon, with_optima
 from viztool.errors import no_channel
 from viztool.hooks.naming import unwrap
 from viztool.hooks.select import Pattern
+from viztool.inspect.nearest import nearest
 from viztool.inspect.survey import survey_of
 from viztool.kernels.expanded import Array, linear_parts
 from viztool.kernels.units import one_layer
@@ -32,7 +33,8 @@ class Weights:
 def weights_into(model: Model, layer: Pattern, inputs: Pattern | None, channels: Sequence[int] | None) -> Weights:
     """To these channels of a layer, by default to all, from an earlier one, by default the one that it begins with.
 
-    Raises LayerError for a layer or a channel that is not there, or to which no linear way leads.
+    Raises LayerError for a layer or a channel that is not there, to which no linear way leads, or only one that is not
+    linear even without its activations.
     """
     net = unwrap(model.net)
     name = one_layer(model, layer)
@@ -41,7 +43,7 @@ def weights_into(model: Model, layer: Pattern, inputs: Pattern | None, channels:
     for channel in channels or ():
         if not 0 <= channel < target.channels:
             raise no_channel(name, target.channels, channel)
-    source = known.before(name) if inputs is None else known.site(one_layer(model, inputs))
+    source = nearest(net, x, known, name) if inputs is None else known.site(one_layer(model, inputs))
     known.after(source, target)
     found = linear_parts(net, x, source, target, range(target.channels) if channels is None else channels)
     return Weights(source.name, name, found.values, _in_words(found.left_out))

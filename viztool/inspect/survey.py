@@ -81,13 +81,13 @@ class Survey:
             raise LayerError(f"layer {name!r} puts out no maps of channels and no vector; choose another layer")
         return self.sites[name]
 
-    def before(self, name: str) -> Site:
-        """The layer whose output a layer begins with: the last that ended before it began, and runs but once."""
+    def earlier(self, name: str) -> list[Site]:
+        """The layers that ended before one began, and run but once, the last of them first."""
         own = self.site(name)
-        earlier = [site for site in self.sites.values() if site.ends < own.begins and site.calls == 1 and site.name]
-        if not earlier:
+        found = [site for site in self.sites.values() if site.ends < own.begins and site.calls == 1 and site.name]
+        if not found:
             raise LayerError(f"no layer ends before {name!r} begins; its inputs are the picture's own")
-        return max(earlier, key=lambda site: site.ends)
+        return sorted(found, key=lambda site: -site.ends)
 
     def after(self, first: Site, later: Site) -> Site:
         """The later of the two. Raises LayerError if it does not end after the first."""

@@ -2,39 +2,37 @@
 
 "Visualizing Weights", Distill: of two layers next to each other it is the kernel as it is; of a separable block the
 product of its linear parts. Activation functions count as the identity, a max pool as a mean pool, gates as constants:
-what the nonlinear parts do is left out.
+what the nonlinear parts do is left out. That all else is linear is checked by numbers, not taken from a list.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from viztool.attribution.rules import Call, Rule, Rules, local
-from viztool.errors import LayerError, ViztoolError
-from viztool.hooks.capture import capture
+from viztool.errors import LayerError, UnrelatedError, ViztoolError
 from viztool.hooks.frozen import frozen
-from viztool.hooks.naming import named_layers, unwrap
-from viztool.hooks.select import exactly
-from viztool.hooks.watch import watch
+from viztool.hooks.naming import unwrap
+from viztool.inspect.nearest import nearest
 from viztool.inspect.one_forward import untouched
 from viztool.inspect.survey import Site, survey_of
+from viztool.kernels.passage import Passage
 from viztool.models.model import Model
 from viztool.results import Part
+from viztool.tensors.compare import alike
 
 Array = npt.NDArray[np.float32]
 
-_ACTIVATIONS = (
-    "relu relu6 hardtanh threshold clamp clamp_min leaky_relu prelu elu celu selu silu hardswish gelu mish tanh"
-)
-_GATES = "sigmoid hardsigmoid softmax"
+_NOISE = (1.0, 10.0, 100.0)
+"""In standard deviations of what the earlier layer puts out: some functions are linear near 0, and bend further out."""
+_TOLERANCE = 1e-4
+"""Of the largest weight: by how much the kernels may differ from input to input and still be those of a linear map."""
 
 
 class LinearParts(NamedTuple):
@@ -47,39 +45,57 @@ class LinearParts(NamedTuple):
 def expanded_weights(net: nn.Module, x: Tensor, source: Site, target: Site, channels: Sequence[int]) -> Array:
     """The kernels from all channels of one layer to some of a later one: (n, C, kh, kw), of the unit in the middle.
 
-    x: (1, C, H, W), an input to run on once. Zeros around all of them are cut off; of a convolution that is all of its
-    kernel where the map has room for it. Raises LayerError if no linear way leads from one to the other.
+    x: (1, C, H, W), an input to run on. Zeros around all of them are cut off; of a convolution that is all of its
+    kernel where the map has room for it. Raises UnrelatedError if no linear way leads from one to the other, and
+    LayerError if what leads there is not linear.
     """
     return linear_parts(net, x, source, target, channels).values
 
 
 def linear_parts(net: nn.Module, x: Tensor, source: Site, target: Site, channels: Sequence[int]) -> LinearParts:
-    """As `expanded_weights`, and what these kernels leave out."""
-    named = named_layers(net)
-    leaf: list[Tensor] = []
-    left_out: dict[str, None] = {}
+    """As `expanded_weights`, and what these kernels leave out.
 
-    def begin(name: str, module: nn.Module, output: Any) -> Tensor:
-        leaf[:] = [output.detach().clone().requires_grad_()]
-        return leaf[0].clone()
-
-    with untouched(net, x) as own, frozen(net), torch.enable_grad(), Rules(_table(left_out)):
-        with (
-            watch({source.name: named[source.name]}, exit=begin),
-            capture(net, exactly([target.name]), stop=target.calls == 1) as acts,
-        ):
-            net(own)
-        found = target.maps(acts[target.name])
-        middle = found[0, :, found.shape[2] // 2, found.shape[3] // 2]
+    They are the derivative at one input, and kernels only if it is the same at every other: at three random ones, of
+    random pictures with up to 100 standard deviations of noise on what the earlier layer puts out, it is compared.
+    """
+    with untouched(net, x) as own, frozen(net), torch.enable_grad():
+        passage = Passage(net, source, target)
+        leaf, middle = passage.run(own)
         crops = _Crops()
         for channel in channels:
-            gradient = None
-            if middle.requires_grad:
-                gradient = torch.autograd.grad(middle[channel], leaf[0], retain_graph=True, allow_unused=True)[0]
+            gradient = _derivative(middle[channel], leaf)
             if gradient is None:
-                raise LayerError(f"nothing leads from layer {source.name!r} to {target.name!r}")
+                raise UnrelatedError(f"nothing leads from layer {source.name!r} to {target.name!r}")
             crops.add(np.asarray(source.maps(gradient)[0].float().cpu().numpy(), np.float32))
-    return LinearParts(crops.together(), tuple(left_out))
+        random = torch.Generator().manual_seed(0)
+        mixed = torch.randn(len(channels), generator=random).to(middle)
+        first = _derivative(middle[list(channels)] @ mixed, leaf)
+        del leaf, middle
+        for noise in _NOISE:
+            leaf, middle = passage.run(torch.randn(x.shape, generator=random).to(x), noise, random)
+            if not _same(first, _derivative(middle[list(channels)] @ mixed, leaf)):
+                raise _not_linear(source, target, passage)
+    return LinearParts(crops.together(), tuple(passage.left_out))
+
+
+def _derivative(value: Tensor, leaf: Tensor) -> Tensor | None:
+    if not value.requires_grad:
+        return None
+    return torch.autograd.grad(value, leaf, retain_graph=True, allow_unused=True)[0]
+
+
+def _same(one: Tensor | None, other: Tensor | None) -> bool:
+    if one is None or other is None:
+        return one is other
+    return alike(torch.nan_to_num(one), torch.nan_to_num(other), _TOLERANCE)  # of weights that are NaN both are
+
+
+def _not_linear(source: Site, target: Site, passage: Passage) -> LayerError:
+    named = f" ({', '.join(passage.others)})" if passage.others else ""
+    return LayerError(
+        f"between layers {source.name!r} and {target.name!r} more is not linear than activations that can be left "
+        f"out{named}: weights alone give no kernels; measure with photos"
+    )
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -90,64 +106,22 @@ class Expanded(Part):
     values: Array
 
     def strongest(self, count: int) -> list[int]:
-        """The input channels with the longest kernels, longest first."""
+        """The input channels with the longest kernels, longest first; none whose kernel is 0 beside others."""
         lengths = np.square(self.values, dtype=np.float64).sum((1, 2))
-        return [int(channel) for channel in np.argsort(-lengths, kind="stable")[:count]]
+        order = [int(channel) for channel in np.argsort(-lengths, kind="stable")[:count]]
+        return [channel for channel in order if lengths[channel] > 0] or order[:1]
 
 
 def expanded_of(model: Model, layer: str, channels: Sequence[int]) -> list[Expanded] | None:
-    """Of some channels of a layer; None where no linear way leads there from one before it."""
+    """Of some channels of a layer; None where no linear way leads there from the nearest one before it."""
     try:
         known, x = survey_of(model)
-        source = known.before(layer)
-        kernels = expanded_weights(unwrap(model.net), x, source, known.site(layer), channels)
+        net, target = unwrap(model.net), known.site(layer)
+        source = nearest(net, x, known, layer)
+        kernels = expanded_weights(net, x, source, target, channels)
     except ViztoolError:
         return None
     return [Expanded(source.name, own) for own in kernels]
-
-
-def _table(left_out: dict[str, None]) -> dict[str, Rule]:
-    """left_out: is given the names of the functions whose rules are asked."""
-    rules: dict[str, Rule] = dict.fromkeys(_ACTIVATIONS.split(), _as_it_is)
-    rules |= dict.fromkeys(_GATES.split(), _held)
-    rules |= {"max_pool2d": _as_mean, "adaptive_max_pool2d": _as_adaptive_mean}
-    return {name: _noted(name, rule, left_out) for name, rule in rules.items()}
-
-
-def _noted(name: str, rule: Rule, left_out: dict[str, None]) -> Rule:
-    def follow(call: Call) -> Any:
-        if call.x.requires_grad:
-            clamps = (*call.args[1:3], call.kwargs.get("min_val"), call.kwargs.get("max_val"))
-            left_out["relu6" if name == "hardtanh" and clamps[:2] == (0.0, 6.0) else name] = None  # as nn.ReLU6 has it
-        return rule(call)
-
-    return follow
-
-
-def _as_it_is(call: Call) -> Any:
-    value = call.value()
-    return local(call.x, value) if call.x.requires_grad else NotImplemented
-
-
-def _held(call: Call) -> Any:
-    return call.value().detach()
-
-
-def _as_mean(call: Call) -> Any:
-    kernel, *rest = call.args[1:] if len(call.args) > 1 else (call.kwargs["kernel_size"],)
-    given = dict(zip(("stride", "padding"), rest, strict=False)) | call.kwargs
-    mean = F.avg_pool2d(call.x, kernel, given.get("stride"), given.get("padding", 0), given.get("ceil_mode", False))
-    return _with_value(mean, call)
-
-
-def _as_adaptive_mean(call: Call) -> Any:
-    size = call.args[1] if len(call.args) > 1 else call.kwargs["output_size"]
-    return _with_value(F.adaptive_avg_pool2d(call.x, size), call)
-
-
-def _with_value(stand_in: Tensor, call: Call) -> Any:
-    value = call.value()
-    return local(stand_in, value) if isinstance(value, Tensor) and call.x.requires_grad else NotImplemented
 
 
 class _Crops:
