@@ -14,6 +14,7 @@ from torch import nn
 import viztool
 from viztool.circuits import overview, wiring
 from viztool.circuits.overview import factors_of
+from viztool.circuits.patterns import pattern_rows
 from viztool.cli import main
 from viztool.errors import ChannelError, LayerError, SettingError
 from viztool.render.canvas import Image
@@ -149,6 +150,60 @@ def test_the_overview_draws_what_was_found():
     numbers = json.loads(json.dumps(found.numbers, allow_nan=False))
     assert numbers["explained"] == found.explained.energy
     assert found.arrays["kernels"].shape == (3, 6, 5, 5)
+
+
+def fed(kernels):
+    """A network whose layer "1" has these kernels, (n, C, kh, kw), on the channels of "0"."""
+    n, c, *size = kernels.shape
+    net = nn.Sequential(nn.Conv2d(3, c, 1), nn.Conv2d(c, n, size, bias=False)).eval()
+    net[1].weight.data = torch.as_tensor(kernels)
+    return viztool.wrap_model(net, size=(16, 16), mean=(0,) * 3, std=(1,) * 3)
+
+
+def test_of_a_depthwise_unit_its_own_kernel_alone_is_drawn_and_counted():
+    kernels = np.zeros((2, 9, 3, 3), np.float32)
+    kernels[0, 5] = np.random.default_rng(0).normal(size=(3, 3))
+    found = wiring(fed(kernels), "1", 0)
+    assert found.used == [5]
+    assert found.in_words == "1/0 has its only kernel from 0: 5 (100.0 %); not measured"
+    said = " ".join(words(found.drawing()))
+    assert "of all 1 kernel that is not 0" in said
+    assert "patterns" not in said
+    assert wiring(fed(kernels), "1", 1).in_words == "1/1 has only kernels that are 0 from 0; not measured"
+
+
+def test_there_are_no_more_patterns_than_kernels_that_differ_and_zeros_do_not_count():
+    rng = np.random.default_rng(0)
+    one, other = np.abs(rng.normal(size=(2, 3, 3))).astype(np.float32)
+    kernels = np.stack([one, np.zeros_like(one), other, one, np.zeros_like(one), other])
+    (row,) = pattern_rows(kernels)
+    assert row.note.startswith("All 4 of these kernels that are not 0 as 2 patterns, 100 % of their energy")
+    assert len(row.values) == 2
+    assert {label for each in row.labels for label in each.split()} == {"+0", "+2", "+3", "+5"}
+    (row,) = pattern_rows(rng.normal(size=(6, 3, 3)).astype(np.float32))
+    assert row.note.startswith("All 6 of these kernels as 3 patterns")
+    assert pattern_rows(kernels[:3]) == []
+
+
+def test_where_the_lot_changes_nothing_there_is_nothing_to_compare_with():
+    rng = np.random.default_rng(0)
+    same = np.repeat(rng.normal(size=(1, 1, 3, 3)), 8, 0).astype(np.float32)  # all units alike, of one input
+    many = rng.normal(size=(4, 6, 3, 3)).astype(np.float32)
+    for kernels, count in ((same, 1), (many, 4)):
+        found = overview(fed(kernels), "1", count)
+        assert found.explained.shuffled is None
+        assert found.numbers["explained, shuffled"] is None
+        assert found.in_words.endswith("% of the weights' energy, nothing to compare it with; not measured")
+        said = " ".join(words(found.drawing()))
+        assert "there is nothing to compare that with" in said
+        assert "The nearer the two" not in said
+    assert overview(fed(many), "1", 2).explained.shuffled is not None
+
+
+@pytest.mark.parametrize("count", [2.5, "x", None, True])
+def test_a_count_that_is_no_whole_number_is_said(count):
+    with pytest.raises(SettingError, match=f"^count is {count!r}; give a whole number of factors, from 1$"):
+        overview(edges(), "both", count)
 
 
 NET = ["-m", "nets.py:build", "--weights", "none", "--size", "24", "--no-kernels"]

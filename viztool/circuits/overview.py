@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,8 @@ from viztool.results import Part, Result, made_by, versions
 _SEEDS = 3
 _INPUTS, _OUTPUTS = 3, 4
 _NOTHING = 0.005
+_WHOLE = 0.999
+"""Of the energy: as many factors explain all that inputs drawn by lot leave, so that they are no measure."""
 _REVERSE = -0.8
 """A cosine: of factors that read the same inputs in the same arrangement, with the other sign."""
 
@@ -65,11 +68,15 @@ class Explained(Part):
     """energy: the share of the weights' energy that the factors explain together.
 
     shuffled: what as many factors explain when each unit reads the same kernels from inputs drawn by lot: that much
-    needs no inputs that units have in common.
+    needs no inputs that units have in common. None where the lot is nothing to compare with: it changes no kernel, as
+    of one input, or there are so many factors that they explain whatever there is.
+
+    Both are of the factors' own amounts, which fit the positive and the negative weights apart. Amounts that fit the
+    weights with their signs, where factors may cancel, can explain a few percent more.
     """
 
     energy: float
-    shuffled: float
+    shuffled: float | None
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -98,7 +105,6 @@ class Overview(Result):
 
     def drawing(self) -> Canvas:
         """A row for each factor."""
-        own, chance = percent(self.explained.energy), percent(self.explained.shuffled)
         inputs = len(self.factors[0].kernels)
         return overview_page(
             OverviewPage(
@@ -108,9 +114,8 @@ class Overview(Result):
                 notes=[
                     f"A factor: kernels from the inputs (red drives, blue holds back) that several units have in "
                     f"common. {self.left_out}",
-                    f"Whether to believe it: {'it explains' if len(self) == 1 else 'together they explain'} {own} of "
-                    f"the weights' energy; with each unit's inputs drawn by lot, {chance}. The nearer the two, the "
-                    "less do units have in common.",
+                    f"Whether to believe it: {'it explains' if len(self) == 1 else 'together they explain'} "
+                    f"{percent(self.explained.energy)} of the weights' energy; {self._compared}",
                     f"One unit, measured: viztool circuit PHOTOS -l {self.layer} -c {self.factors[0].outputs[0]}",
                 ],
                 drawn=any(picture is not None for picture in self.optima.values()),
@@ -119,6 +124,18 @@ class Overview(Result):
                 rows=[self._row(at, factor) for at, factor in enumerate(self.factors, 1)],
                 footer=f"non-negative factors of positive and negative weights · seed {self.seed} · {made_by()}",
             )
+        )
+
+    @property
+    def _compared(self) -> str:
+        if self.explained.shuffled is None:
+            return (
+                "there is nothing to compare that with: with so many inputs and factors, inputs drawn by lot would be "
+                "explained just as well."
+            )
+        return (
+            f"with each unit's inputs drawn by lot, {percent(self.explained.shuffled)}. The nearer the two, the less "
+            "do units have in common."
         )
 
     def _row(self, at: int, factor: Factor) -> FactorRow:
@@ -159,9 +176,11 @@ class Overview(Result):
 
     @property
     def in_words(self) -> str:
+        chance = self.explained.shuffled
+        lot = "nothing to compare it with" if chance is None else f"{percent(chance)} with inputs drawn by lot"
         return (
             f"{self.layer} in {counted(len(self), 'factors')}: {percent(self.explained.energy)} of the weights' "
-            f"energy, {percent(self.explained.shuffled)} with inputs drawn by lot; not measured"
+            f"energy, {lot}; not measured"
         )
 
     @property
@@ -221,6 +240,7 @@ def overview(
     LayerError for a layer that is not there or to which no linear way leads.
     """
     check_seed(seed)
+    _check_whole(count)
     found = weights_into(model, layer, inputs, None)
     factors, explained = factors_of(found.kernels, count, seed)
     made = Overview(
@@ -260,8 +280,6 @@ def factors_of(kernels: Array, count: int, seed: int = 0) -> tuple[list[Factor],
     flat = _flat(kernels)
     parts, stable = factorize(flat, count, range(seed, seed + _SEEDS))
     amounts = parts.coefficients(flat)
-    shuffled = _flat(_shuffled(kernels, seed))
-    by_lot, _ = factorize(shuffled, count, range(seed, seed + _SEEDS))
     whole = float(flat.double().square().sum())
     own = amounts.double().square().sum(0) * parts.directions.double().square().sum(1) / whole
     order = torch.argsort(own, descending=True, stable=True).tolist()
@@ -274,7 +292,22 @@ def factors_of(kernels: Array, count: int, seed: int = 0) -> tuple[list[Factor],
         )
         for at in order
     ]
-    return factors, Explained(_explained(flat, parts), _explained(shuffled, by_lot))
+    return factors, Explained(_explained(flat, parts), None if count == most else _by_lot(kernels, count, seed))
+
+
+def _by_lot(kernels: Array, count: int, seed: int) -> float | None:
+    """What as many factors explain of shuffled kernels; None where that says nothing of the kernels as they are."""
+    shuffled = _shuffled(kernels, seed)
+    if np.array_equal(shuffled, kernels):
+        return None
+    flat = _flat(shuffled)
+    explained = _explained(flat, factorize(flat, count, range(seed, seed + _SEEDS))[0])
+    return None if explained > _WHOLE else explained
+
+
+def _check_whole(count: object) -> None:
+    if isinstance(count, bool) or not isinstance(count, Integral):
+        raise SettingError(f"count is {count!r}; give a whole number of factors, from 1")
 
 
 def _flat(kernels: Array) -> Tensor:

@@ -119,7 +119,10 @@ def _more(count: int) -> str:
 def _kernels(circuit: Found) -> list[KernelRow]:
     if circuit.kernels is None or circuit.kernels.shape[1:] == (1, 1):
         return []
-    strongest = [edge.channel for edge in circuit.inputs[: 2 * SHOWN]]
+    used = np.any(circuit.kernels != 0, axis=(1, 2)).tolist()
+    strongest = [edge.channel for edge in circuit.inputs[: 2 * SHOWN] if used[edge.channel]]
+    if not strongest:
+        return []
     h, w = circuit.kernels.shape[1:]
     rows = [
         KernelRow(

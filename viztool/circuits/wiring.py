@@ -17,7 +17,7 @@ from viztool.kernels.expanded import Array
 from viztool.models.model import Model
 from viztool.render.canvas import Canvas
 from viztool.render.colormaps import Picture
-from viztool.render.numbers import number, percent
+from viztool.render.numbers import counted, number, percent
 from viztool.render.wiring_sheet import Input, WiringPage, wiring_page
 from viztool.results import Result, made_by, versions
 
@@ -52,9 +52,18 @@ class Wiring(Result):
         """The channels of the earlier layer, those with the longest kernels first."""
         return [int(channel) for channel in np.argsort(-self.shares, kind="stable")]
 
+    @property
+    def used(self) -> list[int]:
+        """Those of `order` whose kernels are not 0."""
+        shares = self.shares
+        return [channel for channel in self.order if shares[channel] > 0]
+
     def drawing(self) -> Canvas:
         """The unit, the strongest of its inputs, and what all kernels are like."""
-        shares, shown = self.shares, [channel for channel in self.order[:_SHOWN] if self.shares[channel] > 0]
+        shares, shown, count = self.shares, self.used[:_SHOWN], len(self.used)
+        kernels = counted(count, "kernels")
+        if count < len(self.kernels):
+            kernels += f" that {'is' if count == 1 else 'are'} not 0"
         drawn = any(picture is not None for picture in self.optima.values())
         beside = "what excites it most, and the kernel" if drawn else "the kernel"
         return wiring_page(
@@ -70,9 +79,9 @@ class Wiring(Result):
                 unit=f"{self.layer}/{self.channel}",
                 optimum=self.optima.get((self.layer, self.channel)),
                 drawn=drawn,
-                heading=f"Its longest kernels: {self.inputs_layer}",
+                heading=f"{'Its only kernel' if count == 1 else 'Its longest kernels'}: {self.inputs_layer}",
                 words=f"of each input {beside} (red drives the unit, blue holds it back, one scale for all); below, "
-                f"its share of the energy of all {len(self.kernels)} kernels, and the sum of its values. "
+                f"its share of the energy of all {kernels}, and the sum of its values. "
                 f"{self._drawn(len(shown))}",
                 inputs=[
                     Input(
@@ -90,14 +99,19 @@ class Wiring(Result):
         )
 
     def _drawn(self, count: int) -> str:
+        if not count:
+            return "None: all are 0."
         held = percent(float(self.shares[self.order[:count]].sum()))
         return f"This one holds {held}." if count == 1 else f"These {count} hold {held}."
 
     @property
     def in_words(self) -> str:
-        strongest = ", ".join(f"{channel} ({percent(self.shares[channel], 1)})" for channel in self.order[:3])
+        strongest = ", ".join(f"{channel} ({percent(self.shares[channel], 1)})" for channel in self.used[:3])
+        kernels = "its only kernel" if len(self.used) == 1 else "its longest kernels"
         return (
-            f"{self.layer}/{self.channel} has its longest kernels from {self.inputs_layer}: {strongest}; not measured"
+            f"{self.layer}/{self.channel} has {kernels} from {self.inputs_layer}: {strongest}; not measured"
+            if strongest
+            else f"{self.layer}/{self.channel} has only kernels that are 0 from {self.inputs_layer}; not measured"
         )
 
     @property
@@ -155,7 +169,7 @@ def wiring(
     )
     if not kernels:
         return made
-    wanted = {found.source: made.order[:_SHOWN], found.layer: [channel]}
+    wanted = {found.source: made.used[:_SHOWN], found.layer: [channel]}
     return Wiring(**{**vars(made), "optima": optima(model, wanted, seed)})
 
 
