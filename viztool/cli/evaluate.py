@@ -140,13 +140,14 @@ def _judged(
     there = [replace(job, photo=str(Path(job.photo).absolute())) for job in jobs]
     found = dict(progress(Judging(run, there, kept.absolute()).found(workers), quiet=quiet, total=len(jobs)))
     for job, sent in zip(jobs, there, strict=True):
-        yield job, partial(_as_found, found[sent])
+        yield job, partial(_as_found, found[sent], sent.photo, job.photo)
 
 
-def _as_found(found: Found) -> Judged:
+def _as_found(found: Found, sent: str, typed: str) -> Judged:
+    """sent, typed: what the photo is called there, and here."""
     if found.error is not None:
-        raise ViztoolError(found.error)
-    return list(found.trials), dict(found.failed)
+        raise ViztoolError(found.error.replace(sent, typed))
+    return list(found.trials), {method: error.replace(sent, typed) for method, error in found.failed.items()}
 
 
 def _finish(
