@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from atlas_helpers import SMALL_LAYERS, digests, photo, small_model, write_photos
+from atlas_helpers import SMALL_LAYERS, OneByOne, digests, photo, small_model, write_photos
 
 import viztool
 from viztool.atlas.atlas import open_atlas
@@ -375,6 +375,25 @@ def test_reading_needs_no_torch(whole):
         "assert 'torch' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)
+
+
+@pytest.mark.parametrize("relevance", [False, True])
+def test_a_network_that_goes_image_by_image_gets_them_so(tmp_path, relevance):
+    photos = write_photos(tmp_path / "photos", 20)
+    settings = {"size": (32, 36), "mean": 0.5, "std": 0.25}
+    model = viztool.wrap_model(OneByOne(), **settings)
+    layers = [f"f.{name}" for name in SMALL_LAYERS]
+    found = viztool.build_atlas(model, photos, tmp_path / "one", layers=layers, keep=5, relevance=relevance)
+    shared = viztool.build_atlas(model, photos, tmp_path / "two", layers=layers, keep=5, relevance=relevance, workers=2)
+    assert digests(found.folder) == digests(shared.folder)
+    assert found.about["fingerprint"]["batch"] == 1
+    usual = viztool.build_atlas(
+        small_model(), photos, tmp_path / "usual", layers=list(SMALL_LAYERS), keep=5, relevance=relevance
+    )
+    assert usual.about["fingerprint"]["batch"] == 8
+    assert found.failed == usual.failed
+    for name in SMALL_LAYERS:
+        np.testing.assert_allclose(found.maxima(f"f.{name}"), usual.maxima(name), rtol=1e-5, atol=1e-6)
 
 
 def test_the_network_is_as_it_was(photos, tmp_path):

@@ -19,7 +19,7 @@ from viztool.atlas.atlas import Atlas, open_atlas
 from viztool.atlas.engines import find_engine
 from viztool.atlas.field import to_numbers
 from viztool.atlas.fingerprint import differences, digest_of
-from viztool.atlas.layers import looked_at
+from viztool.atlas.layers import at_once, looked_at
 from viztool.atlas.lock import only_build
 from viztool.atlas.made_with import fingerprint
 from viztool.atlas.merge import label_shares, total
@@ -83,12 +83,13 @@ def build_atlas(
     place = Path(folder).absolute()
     layer_list = looked_at(known, layers)
     channels = {layer.name: layer.channels for layer in layer_list}
-    told = fingerprint(known, channels, keep, half=half, relevance=relevance)
+    batch = at_once(known, channels)
+    told = fingerprint(known, channels, keep, half=half, relevance=relevance, batch=batch)
     source = find_source(photos)
     _prepare(place)
     with only_build(place):
         entries = _manifest(place, source, told, restart=restart, say=tell)
-        job = Job(known, source, entries, channels, keep, place, digest_of(told), half, relevance)
+        job = Job(known, source, entries, channels, keep, place, digest_of(told), half, relevance, batch)
         about: dict[str, Any] = {
             "fingerprint": told,
             "source": {"name": source.name, "at": source.at},

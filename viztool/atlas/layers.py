@@ -11,11 +11,12 @@ import torch
 from torch import Tensor
 
 from viztool.atlas.field import Axes
+from viztool.atlas.ranges import BATCH
 from viztool.atlas.worker import running
 from viztool.errors import LayerError
 from viztool.hooks.capture import capture
 from viztool.hooks.naming import named_layers, unwrap
-from viztool.hooks.select import STAGES
+from viztool.hooks.select import STAGES, exactly
 from viztool.hooks.stages import having_maps
 from viztool.hooks.watch import watch
 from viztool.inspect.one_forward import untouched
@@ -61,6 +62,21 @@ def looked_at(model: Model, patterns: str | Iterable[str]) -> list[LookedAt]:
             raise LayerError(f"layer {name!r} puts out no one tensor of maps (N, C, h, w); choose another")
         found.append(LookedAt(name, shape[1], axes.get(name)))
     return found
+
+
+def at_once(model: Model, layers: Iterable[str]) -> int:
+    """How many photos the network looks at in one forward: one where it goes through them one by one.
+
+    The maps of a layer are then of one photo, however many there are.
+    """
+    net = unwrap(model.net)
+    one = torch.zeros(1, model.channels, *model.size, device=model.device, dtype=model.dtype)
+    shapes = []
+    for x in (one, torch.cat([one, one])):
+        with running(model.name, x), untouched(net, x) as own, capture(net, exactly(layers), reduce=_shape) as acts:
+            net(own)
+        shapes.append([acts[name] for name in acts.layers])
+    return BATCH if all(alone != both for alone, both in zip(*shapes, strict=True)) else 1
 
 
 def _shape(tensor: Tensor) -> tuple[int, ...]:

@@ -20,7 +20,7 @@ from viztool.models.model import Model
 
 
 def fingerprint(
-    model: Model, layers: Mapping[str, int], keep: int, *, half: bool, relevance: bool = False
+    model: Model, layers: Mapping[str, int], keep: int, *, half: bool, relevance: bool = False, batch: int = BATCH
 ) -> dict[str, Any]:
     """Ready for JSON, by what a person would look for a difference in."""
     net = unwrap(model.net)
@@ -33,7 +33,7 @@ def fingerprint(
         **({"relevance": "lrp_zplus of the predicted class"} if relevance else {}),
         "precision": precision(model.dtype, half=half),
         "device": model.device.type,
-        "batch": BATCH,
+        "batch": batch,
         "bins": bins.COUNT,
         "versions": {
             "viztool": viztool.__version__,

@@ -39,7 +39,10 @@ _AHEAD = 2
 
 @dataclass(frozen=True)
 class Job:
-    """All that a worker needs: the same for every range. layers: by name, with their channels, as they run."""
+    """All that a worker needs: the same for every range. layers: by name, with their channels, as they run.
+
+    batch: photos in one forward.
+    """
 
     model: Model
     source: Source
@@ -50,6 +53,7 @@ class Job:
     fingerprint: str
     half: bool = False
     relevance: bool = False
+    batch: int = BATCH
 
     def part_file(self, bounds: Bounds) -> Path:
         """Where the part of the photos from bounds[0] up to bounds[1] lies."""
@@ -78,19 +82,20 @@ class _Read:
 
 @dataclass
 class _Batch:
-    """Photos of one shape that stand side by side."""
+    """Photos of one shape that stand side by side, so many at most."""
 
+    most: int
     read: list[_Read] = field(default_factory=list)
 
     @property
     def inputs(self) -> Tensor:
-        """(BATCH, C, ..., h, w): a batch that is not full is filled up, as kernels round by the size of it."""
+        """(most, C, ..., h, w): a batch that is not full is filled up, as kernels round by the size of it."""
         given = [one.x for one in self.read if one.x is not None]
-        return torch.cat([*given, *given[-1:] * (BATCH - len(given))])
+        return torch.cat([*given, *given[-1:] * (self.most - len(given))])
 
     def takes(self, x: Tensor) -> bool:
         return not self.read or (
-            len(self.read) < BATCH and self.read[0].x is not None and x.shape == self.read[0].x.shape
+            len(self.read) < self.most and self.read[0].x is not None and x.shape == self.read[0].x.shape
         )
 
 
@@ -116,7 +121,7 @@ def compute(job: Job, bounds: Bounds) -> Part:
 
 def _batches(job: Job, bounds: Bounds, failed: list[Seen]) -> Iterator[_Batch]:
     """What can be read, in order; what cannot is added to `failed`. The next photos are read while the network runs."""
-    batch = _Batch()
+    batch = _Batch(job.batch)
     with ThreadPoolExecutor(1) as pool:
         numbers = range(*bounds)
         waiting = [pool.submit(_read, job, number) for number in numbers[: _AHEAD * BATCH]]
@@ -129,7 +134,7 @@ def _batches(job: Job, bounds: Bounds, failed: list[Seen]) -> Iterator[_Batch]:
                 continue
             if not batch.takes(one.x):
                 yield batch
-                batch = _Batch()
+                batch = _Batch(job.batch)
             batch.read.append(one)
     if batch.read:
         yield batch

@@ -73,20 +73,21 @@ def build(
     model = load(options)
     with usage():
         check_layers(model, layers)
-    built = build_atlas(
-        model,
-        photos[0] if len(photos) == 1 else list(photos),
-        output,
-        layers=layers or "stages",
-        keep=keep,
-        workers=workers,
-        thumbnails=thumbnails,
-        half=half,
-        relevance=relevance,
-        restart=restart,
-        callback=None if quiet or as_json else _Pace(),
-        say=lambda line: click.echo(line, err=True),
-    )
+    with usage(LayerError):
+        built = build_atlas(
+            model,
+            photos[0] if len(photos) == 1 else list(photos),
+            output,
+            layers=layers or "stages",
+            keep=keep,
+            workers=workers,
+            thumbnails=thumbnails,
+            half=half,
+            relevance=relevance,
+            restart=restart,
+            callback=None if quiet or as_json else _Pace(),
+            say=lambda line: click.echo(line, err=True),
+        )
     if as_json:
         click.echo(json.dumps({"folder": output, **built.numbers}, indent=2, allow_nan=False))
     elif not quiet:
