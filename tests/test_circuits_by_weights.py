@@ -47,7 +47,9 @@ def test_a_unit_next_to_its_inputs_has_its_kernels_as_they_are():
     assert "The kernels as they are: all is linear between the two layers." in said
     assert "Nothing here was measured: no photos were given." in said
     assert "To measure: viztool circuit PHOTOS -l both -c 0" in said
-    assert "These 2 hold 100 %." in said, "the inputs that it does not read are not drawn"
+    assert "of all 2 kernels that are not 0, and the sum of its values. These 2 hold 100 %." in said, (
+        "the inputs that it does not read are not drawn"
+    )
 
 
 def test_of_a_separable_block_the_product_of_the_linear_parts_is_drawn_and_said():
@@ -167,9 +169,12 @@ def test_of_a_depthwise_unit_its_own_kernel_alone_is_drawn_and_counted():
     assert found.used == [5]
     assert found.in_words == "1/0 has its only kernel from 0: 5 (100.0 %); not measured"
     said = " ".join(words(found.drawing()))
-    assert "of all 1 kernel that is not 0" in said
+    assert "Its only kernel: 0" in said
+    assert "below, the sum of its values. All others are 0." in said
     assert "patterns" not in said
-    assert wiring(fed(kernels), "1", 1).in_words == "1/1 has only kernels that are 0 from 0; not measured"
+    dead = wiring(fed(kernels), "1", 1)
+    assert dead.in_words == "1/1 has only kernels that are 0 from 0; not measured"
+    assert "All are 0." in " ".join(words(dead.drawing()))
 
 
 def test_there_are_no_more_patterns_than_kernels_that_differ_and_zeros_do_not_count():

@@ -17,7 +17,7 @@ from viztool.kernels.expanded import Array
 from viztool.models.model import Model
 from viztool.render.canvas import Canvas
 from viztool.render.colormaps import Picture
-from viztool.render.numbers import counted, number, percent
+from viztool.render.numbers import number, percent
 from viztool.render.wiring_sheet import Input, WiringPage, wiring_page
 from viztool.results import Result, made_by, versions
 
@@ -60,10 +60,7 @@ class Wiring(Result):
 
     def drawing(self) -> Canvas:
         """The unit, the strongest of its inputs, and what all kernels are like."""
-        shares, shown, count = self.shares, self.used[:_SHOWN], len(self.used)
-        kernels = counted(count, "kernels")
-        if count < len(self.kernels):
-            kernels += f" that {'is' if count == 1 else 'are'} not 0"
+        shown, only = self.used[:_SHOWN], len(self.used) == 1
         drawn = any(picture is not None for picture in self.optima.values())
         beside = "what excites it most, and the kernel" if drawn else "the kernel"
         return wiring_page(
@@ -79,16 +76,16 @@ class Wiring(Result):
                 unit=f"{self.layer}/{self.channel}",
                 optimum=self.optima.get((self.layer, self.channel)),
                 drawn=drawn,
-                heading=f"{'Its only kernel' if count == 1 else 'Its longest kernels'}: {self.inputs_layer}",
+                heading=f"{'Its only kernel' if only else 'Its longest kernels'}: {self.inputs_layer}",
                 words=f"of each input {beside} (red drives the unit, blue holds it back, one scale for all); below, "
-                f"its share of the energy of all {kernels}, and the sum of its values. "
-                f"{self._drawn(len(shown))}",
+                f"{self._below(len(shown))}",
                 inputs=[
                     Input(
                         f"{self.inputs_layer}/{channel}" if drawn else f"{channel}",
                         self.optima.get((self.inputs_layer, channel)),
                         self.kernels[channel],
-                        f"{percent(shares[channel], 1)}, sum {_signed(self.kernels[channel])}",
+                        ("" if only else f"{percent(self.shares[channel], 1)}, ")
+                        + f"sum {_signed(self.kernels[channel])}",
                     )
                     for channel in shown
                 ],
@@ -98,11 +95,15 @@ class Wiring(Result):
             )
         )
 
-    def _drawn(self, count: int) -> str:
-        if not count:
-            return "None: all are 0."
+    def _below(self, count: int) -> str:
+        """What stands below the kernels, so many of them, and what they are of all."""
+        if len(self.used) == len(self.kernels) == 1:
+            return "the sum of its values."
+        if len(self.used) < 2:
+            return f"the sum of its values. All {'others ' if count else ''}are 0."
+        kernels = f"{len(self.used)} kernels" + ("" if len(self.used) == len(self.kernels) else " that are not 0")
         held = percent(float(self.shares[self.order[:count]].sum()))
-        return f"This one holds {held}." if count == 1 else f"These {count} hold {held}."
+        return f"its share of the energy of all {kernels}, and the sum of its values. These {count} hold {held}."
 
     @property
     def in_words(self) -> str:
