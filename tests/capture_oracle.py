@@ -110,7 +110,7 @@ def same(one: Any, other: Any) -> bool:
     """Whether two outputs hold the same tensors, bit for bit."""
     mine, theirs = flat(one), flat(other)
     return len(mine) == len(theirs) and all(
-        a.dtype == b.dtype and a.shape == b.shape and torch.equal(a.nan_to_num(), b.nan_to_num())
+        a.dtype == b.dtype and a.shape == b.shape and torch.equal(a.detach().nan_to_num(), b.detach().nan_to_num())
         for a, b in zip(mine, theirs, strict=True)
     )
 

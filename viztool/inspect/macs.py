@@ -110,7 +110,14 @@ def _bilinear(args: Sequence[Any], _result: Any) -> int:
     return len(args[0]) * int(args[1].numel() + outputs * second)
 
 
+def _attention(args: Sequence[Any], _result: Any) -> int:
+    """Each query with each key, and that with the values: (..., L, E), (..., S, E), (..., S, V)."""
+    query, key, value = (each.shape for each in args[:3])
+    return int(prod(query[:-1]) * key[-2] * (query[-1] + value[-1]))
+
+
 _FORMULAS: dict[str, Formula] = {
+    "aten::_scaled_dot_product_flash_attention_for_cpu": _attention,  # not known to torch's own before 2.15
     "aten::mv": lambda args, _: args[0].numel(),
     "aten::addmv": lambda args, _: args[1].numel(),
     **dict.fromkeys(["aten::dot", "aten::vdot"], lambda args, _: args[0].numel()),
