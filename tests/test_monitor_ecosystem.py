@@ -30,6 +30,7 @@ def told(health):
     return [(finding.kind, finding.layer) for finding in health.findings]
 
 
+@pytest.mark.filterwarnings("ignore:Guards may run slower:RuntimeWarning")  # dynamo, on Python 3.13.0
 @pytest.mark.parametrize("way", ["wrapper", "method", "after"])
 def test_compiled_networks_are_watched_under_their_own_names(way):
     torch._dynamo.reset()
