@@ -101,17 +101,17 @@ def test_two_nodes_of_which_one_is_lost(photos, wanted, tmp_path, cluster):
     assert lost.is_set()
     assert digests(tmp_path / "two") == wanted
     # What a task has to say comes through as the one line that it is.
-    with pytest.raises(ViztoolError, match=r"cannot run on an input of \(8, 3, 32, 36\): one at a time$"):
-        build_atlas(one_at_a_time(), photos, tmp_path / "three", layers=["0"], keep=4, workers="ray")
+    with pytest.raises(ViztoolError, match=r"cannot run on an input of \(8, 3, 32, 36\): two at a time$"):
+        build_atlas(two_at_a_time(), photos, tmp_path / "three", layers=["0"], keep=4, workers="ray")
     with pytest.raises(ViztoolError, match=r"does not see .*photos"):
         _hide(photos, tmp_path)
 
 
-def one_at_a_time():
+def two_at_a_time():
     class Net(torch.nn.Conv2d):
         def forward(self, x):
-            if len(x) > 1:
-                raise RuntimeError("one at a time")
+            if len(x) > 2:
+                raise RuntimeError("two at a time")
             return super().forward(x)
 
     return viztool.wrap_model(torch.nn.Sequential(Net(3, 2, 3)).eval(), size=(32, 36))

@@ -358,7 +358,7 @@ class TestCommandLine:
             ),
             (
                 ["checkerboard", "--kernel", "3", "--stride", "4"],
-                1,
+                2,
                 "stride 4 is above the kernel 3: pixels between would stay empty; give a kernel of at least 4",
             ),
         ],
